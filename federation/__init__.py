@@ -1,0 +1,1 @@
+"""Server-to-server protocol. Imports nothing of `homeserver`."""

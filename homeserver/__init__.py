@@ -1,0 +1,1 @@
+"""Isthmus: one homeserver for Matrix and XMPP."""
