@@ -1,0 +1,5 @@
+"""`python -m homeserver` is the command `isthmus`."""
+
+from homeserver.cli import main
+
+main()

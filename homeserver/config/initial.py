@@ -1,0 +1,87 @@
+"""Makes the first configuration of a server: the file, its signing key and its secrets."""
+
+import os
+from base64 import b64encode
+from pathlib import Path
+
+from homeserver.clock import Ids
+from homeserver.config.formats import check_server_name
+from homeserver.config.options import ConfigError
+from homeserver.config.rendering import toml
+
+FILE_NAME = "homeserver.toml"
+
+
+def initialise(directory: Path, server_name: str, port: int, ids: Ids) -> Path:
+    """Write a configuration, a signing key and secrets into `directory`; return the file's path.
+
+    Only the owner may read what is written. A signing key that is there already is kept, for a server that
+    loses its key cannot speak for itself any more. Raises `ConfigError` if the configuration exists.
+    """
+    try:
+        check_server_name(server_name)
+    except ValueError as error:
+        raise ConfigError(f'server name: {error}, got "{server_name}"') from None
+    directory = directory.resolve()
+    file = directory / FILE_NAME
+    if file.exists():
+        raise ConfigError(f"{file} exists already and is left as it is")
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (directory / "media").mkdir(exist_ok=True, mode=0o700)
+        key = directory / "signing.key"
+        if not key.exists():
+            _write_private(key, _new_signing_key(ids))
+        _write_private(file, _content(directory, server_name, port, ids.token()))
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from error
+    return file
+
+
+def _new_signing_key(ids: Ids) -> str:
+    seed = b64encode(os.urandom(32)).decode().rstrip("=")
+    return f"ed25519 a_{ids.letters(4)} {seed}\n"
+
+
+def _write_private(path: Path, content: str) -> None:
+    # Written aside, then linked: the name appears with all of its content, and never over another.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
+def _content(directory: Path, server_name: str, port: int, shared_secret: str) -> str:
+    return f"""\
+# Configuration of Isthmus. `isthmus config example` prints all options, `isthmus check` looks for mistakes.
+
+server_name = {toml(server_name)}
+public_url = {toml(_public_url(server_name, port))}
+
+[keys]
+signing_key = {toml(str(directory / "signing.key"))}
+
+[database]
+url = {toml(f"sqlite:///{directory / 'isthmus.db'}")}
+
+[http]
+listen = [{toml(f"127.0.0.1:{port}")}]
+
+[registration]
+shared_secret = {toml(shared_secret)}
+
+[media]
+path = {toml(str(directory / "media"))}
+"""
+
+
+def _public_url(server_name: str, port: int) -> str:
+    host = server_name if server_name.endswith("]") else server_name.rsplit(":", 1)[0]
+    # A name without a dot is a machine in a closed network, where nobody gives out certificates.
+    return f"https://{host}" if "." in host else f"http://{host}:{port}"
