@@ -17,6 +17,8 @@ import asyncpg  # type: ignore[import-untyped]
 from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
 
+from federation.core.errors import ProtocolError
+from federation.core.signing import parse_keys
 from homeserver.config.formats import ListenAddress, parse_listen
 from homeserver.config.schema import Config
 
@@ -53,15 +55,15 @@ def signing_key(config: Config) -> Finding:
     subject = "keys.signing_key"
     path = Path(config.keys.signing_key)
     try:
-        words = path.read_text(encoding="ascii").split()
+        keys = parse_keys(path.read_text(encoding="ascii"))
         mode = path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, ProtocolError) as error:
         return Finding(subject, False, f"{path} cannot be read: {error}", "restore it from a backup")
-    if len(words) != 3 or words[0] != "ed25519":
-        return Finding(subject, False, f"{path} holds no ed25519 key", "restore it from a backup")
+    if not keys:
+        return Finding(subject, False, f"{path} holds no key", "restore it from a backup")
     if mode & 0o077:
         return Finding(subject, False, f"others may read {path}", f"run: chmod 600 {path}")
-    return Finding(subject, True, f"{path} holds ed25519:{words[1]}")
+    return Finding(subject, True, f"{path} holds {keys[0].key_id}")
 
 
 def database(config: Config) -> Finding:

@@ -3,13 +3,15 @@
 Each `check_…` raises `ValueError` with what is expected; each `parse_…` gives the parsed value.
 """
 
-import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
-# https://spec.matrix.org/v1.19/appendices/#server-name
-SERVER_NAME = re.compile(r"([A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+from federation.core.errors import InvalidIdentifier
+from federation.core.ids import parse_server_name
+
+MAX_SERVER_NAME_BYTES = 230
+"""A longer name leaves no room for the localpart in a user ID."""
 
 Network = IPv4Network | IPv6Network
 
@@ -47,8 +49,12 @@ def parse_network(text: str) -> Network:
 
 def check_server_name(text: str) -> None:
     """Check a server name: a host, with a port where it is not found by the usual means."""
-    if len(text) > 230 or SERVER_NAME.fullmatch(text) is None:
-        raise ValueError('expected a host name such as "example.org", with or without a port')
+    try:
+        parse_server_name(text)
+    except InvalidIdentifier:
+        raise ValueError('expected a host name such as "example.org", with or without a port') from None
+    if len(text) > MAX_SERVER_NAME_BYTES:
+        raise ValueError(f"expected a name of at most {MAX_SERVER_NAME_BYTES} characters")
 
 
 def check_listen(text: str) -> None:

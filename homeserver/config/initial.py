@@ -1,9 +1,10 @@
 """Makes the first configuration of a server: the file, its signing key and its secrets."""
 
 import os
-from base64 import b64encode
 from pathlib import Path
 
+from federation.core.ids import parse_server_name, split_server_name
+from federation.core.signing import SigningKey
 from homeserver.clock import Ids
 from homeserver.config.formats import check_server_name
 from homeserver.config.options import ConfigError
@@ -31,16 +32,11 @@ def initialise(directory: Path, server_name: str, port: int, ids: Ids) -> Path:
         (directory / "media").mkdir(exist_ok=True, mode=0o700)
         key = directory / "signing.key"
         if not key.exists():
-            _write_private(key, _new_signing_key(ids))
+            _write_private(key, SigningKey.generate(f"a_{ids.letters(4)}").serialise())
         _write_private(file, _content(directory, server_name, port, ids.token()))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from error
     return file
-
-
-def _new_signing_key(ids: Ids) -> str:
-    seed = b64encode(os.urandom(32)).decode().rstrip("=")
-    return f"ed25519 a_{ids.letters(4)} {seed}\n"
 
 
 def _write_private(path: Path, content: str) -> None:
@@ -82,6 +78,6 @@ path = {toml(str(directory / "media"))}
 
 
 def _public_url(server_name: str, port: int) -> str:
-    host = server_name if server_name.endswith("]") else server_name.rsplit(":", 1)[0]
+    host, _ = split_server_name(parse_server_name(server_name))
     # A name without a dot is a machine in a closed network, where nobody gives out certificates.
     return f"https://{host}" if "." in host else f"http://{host}:{port}"

@@ -8,6 +8,7 @@ relative to the working directory of the server; `isthmus init` writes absolute 
 
 from dataclasses import dataclass
 
+from federation.core.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from homeserver.config.formats import (
     check_database_url,
     check_listen,
@@ -17,8 +18,6 @@ from homeserver.config.formats import (
     check_turn_uri,
 )
 from homeserver.config.options import option, required, section
-
-ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ class Outgoing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     default_version: str = option(
-        "12", "Version of a room when its creator names none.", one_of=ROOM_VERSIONS
+        DEFAULT_ROOM_VERSION, "Version of a room when its creator names none.", one_of=tuple(ROOM_VERSIONS)
     )
 
 

@@ -1,0 +1,111 @@
+"""What is counted, in a registry of our own, and how it is written for Prometheus.
+
+One `Metrics` is made by the composition root and handed to whoever counts. Labels come from closed sets
+(routes, methods, statuses), never from what a client sends, so that the number of series stays bounded.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from homeserver.clock import Clock
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+LAG_INTERVAL_SECONDS = 1.0
+
+FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Every series of the server; each method counts one thing."""
+
+    def __init__(self) -> None:
+        """Make the series in a registry of their own, so that several servers fit into one process."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._requests = Counter(
+            "isthmus_http_requests",
+            "Requests answered.",
+            ["endpoint", "method", "status"],
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "isthmus_http_request_seconds",
+            "Time from the request to its answer; long polls include their wait.",
+            ["endpoint", "method"],
+            buckets=REQUEST_SECONDS,
+            registry=self.registry,
+        )
+        self._pending = Gauge(
+            "isthmus_http_requests_pending", "Requests that are being worked on.", registry=self.registry
+        )
+        self._batch_size = Histogram(
+            "isthmus_database_write_batch_size",
+            "Writes that shared one commit.",
+            buckets=BATCH_SIZES,
+            registry=self.registry,
+        )
+        self._batch_seconds = Histogram(
+            "isthmus_database_write_seconds",
+            "Time of a batch of writes with its commit.",
+            buckets=FAST_SECONDS,
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "isthmus_event_loop_lag_seconds",
+            "How late the event loop wakes a task that asked for it.",
+            buckets=FAST_SECONDS,
+            registry=self.registry,
+        )
+        self._waiters = Gauge(
+            "isthmus_live_waiters", "Long polls that wait for news.", registry=self.registry
+        )
+
+    def request_answered(self, endpoint: str, method: str, status: int, seconds: float) -> None:
+        """Count a request; `endpoint` is the path as the route has it, with names for its parts."""
+        self._requests.labels(endpoint, method, str(status)).inc()
+        self._request_seconds.labels(endpoint, method).observe(seconds)
+
+    @contextmanager
+    def request_pending(self) -> Iterator[None]:
+        """Count a request as being worked on within the block."""
+        self._pending.inc()
+        try:
+            yield
+        finally:
+            self._pending.dec()
+
+    def batch_written(self, writes: int, seconds: float) -> None:
+        """Count a commit of the database and how many writes shared it."""
+        self._batch_size.observe(writes)
+        self._batch_seconds.observe(seconds)
+
+    def watch_waiters(self, count: Callable[[], int]) -> None:
+        """Take the number of waiting long polls from `count` whenever it is asked for."""
+        self._waiters.set_function(count)
+
+    async def sample_lag(self, clock: Clock) -> None:
+        """Measure, until cancelled, how late the event loop is."""
+        while True:
+            asked = clock.monotonic()
+            await clock.sleep(LAG_INTERVAL_SECONDS)
+            self._lag.observe(max(0.0, clock.monotonic() - asked - LAG_INTERVAL_SECONDS))
+
+    def page(self) -> bytes:
+        """Return all series as Prometheus reads them; its type is `CONTENT_TYPE`."""
+        return generate_latest(self.registry)
