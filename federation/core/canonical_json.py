@@ -1,18 +1,15 @@
 """Canonical JSON: https://spec.matrix.org/v1.19/appendices/#canonical-json.
 
 `encode` is for room versions 6 and later and for all that is not an event; it refuses what the grammar has
-no form for. `encode_lenient` is for room versions 1 to 5, where floats and great integers may occur and keep the
-form that the rest of the network gives them. Where `encode` has a result, `encode_lenient` has the same.
+no form for. `encode_lenient` is for room versions 1 to 5, where floats and great integers may occur and keep
+the form that the rest of the network gives them. Where `encode` has a result, `encode_lenient` has the same.
 """
 
 import json
-import re
-from typing import Any
 
 import orjson
 
 from federation.core.errors import BadJson
-from federation.core.room_versions import MAX_SAFE_INTEGER
 
 MAX_NESTING = 254
 """How deep lists and objects may nest, orjson's own bound; what is deeper is refused."""
@@ -23,9 +20,6 @@ _OPTIONS = (
     | orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
-# orjson writes a float with a point or an exponent, and NaN as null. Most values hold neither, so a look at
-# the output is enough; only what looks suspicious, which may also be text, is walked through.
-_suspicious = re.compile(rb"[:\[,]-?[0-9]+[.eE]|[:\[,]null").search
 
 
 def encode(value: object) -> bytes:
@@ -38,8 +32,7 @@ def encode(value: object) -> bytes:
         encoded = orjson.dumps(value, option=_OPTIONS)
     except TypeError as error:
         raise BadJson(f"not canonical JSON: {error}") from error
-    if _suspicious(encoded) is not None or type(value) is float:
-        check_strict(value)
+    _refuse_floats(value)
     return encoded
 
 
@@ -51,7 +44,7 @@ def encode_lenient(value: object) -> bytes:
     try:
         return encode(value)
     except BadJson:
-        _check(value, strict=False)
+        _check_json(value)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
         return text.encode()
@@ -60,28 +53,39 @@ def encode_lenient(value: object) -> bytes:
 
 
 def check_strict(value: object) -> None:
-    """Raise `BadJson` unless `value` has a canonical form; the cost of this is that of a walk through it."""
-    _check(value, strict=True)
+    """Raise `BadJson` unless `value` has a canonical form."""
+    encode(value)
 
 
-def _check(value: object, *, strict: bool) -> None:
-    level: list[Any] = [value]
+def _refuse_floats(value: object) -> None:
+    """Raise `BadJson` for a float, which orjson writes (and NaN as null), and what else it is too kind to."""
+    pending = [value]
+    for item in pending:  # grows while it is walked
+        kind = type(item)
+        if kind is str or kind is int:
+            continue
+        if isinstance(item, dict):
+            pending += item.values()
+        elif isinstance(item, (list, tuple)):
+            pending += item
+        elif not isinstance(item, (str, int)) and item is not None:
+            raise BadJson(f"not canonical JSON: {kind.__name__}")
+
+
+def _check_json(value: object) -> None:
+    """Raise `BadJson` unless `value` is JSON and not nested too deep for the recursion of `json`."""
+    level = [value]
     for _ in range(MAX_NESTING + 1):
-        below: list[Any] = []
+        below: list[object] = []
         for item in level:
-            if item is None or isinstance(item, (str, bool)):
-                continue
             if isinstance(item, dict):
                 if not all(isinstance(key, str) for key in item):
                     raise BadJson("not JSON: a key is not text")
                 below.extend(item.values())
             elif isinstance(item, (list, tuple)):
                 below.extend(item)
-            elif isinstance(item, int):
-                if strict and abs(item) > MAX_SAFE_INTEGER:
-                    raise BadJson("not canonical JSON: an integer is beyond 2^53-1")
-            elif not isinstance(item, float) or strict:
-                raise BadJson(f"not canonical JSON: {type(item).__name__}")
+            elif not isinstance(item, (str, int, float)) and item is not None:
+                raise BadJson(f"not JSON: {type(item).__name__}")
         if not below:
             return
         level = below

@@ -80,8 +80,8 @@ def join_rule_of(content: Mapping[str, Any] | None) -> JoinRule:
 def allowed_rooms(content: Mapping[str, Any]) -> tuple[RoomID, ...]:
     """Return the rooms whose members may join by a restricted join rule, in the order of `allow`.
 
-    https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms; a condition that we cannot read holds for
-    no one.
+    https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms; a condition that we cannot read is one
+    that no one meets.
     """
     conditions = content.get("allow")
     rooms = []

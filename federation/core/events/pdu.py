@@ -39,8 +39,8 @@ class Pdu:
     def from_wire(cls, fields: object, version: RoomVersion) -> "Pdu":
         """Return the event that another server sent, or raise `BadEvent`.
 
-        Checks shape and size only; hashes, signatures and authorisation come after. `unsigned` is left out: no
-        one signs it, so it is not part of the event.
+        Checks shape and size only; hashes, signatures and authorisation come after. `unsigned` is left out:
+        no one signs it, so it is not part of the event.
         """
         if not isinstance(fields, dict):
             raise BadEvent("not an object")
