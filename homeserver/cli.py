@@ -60,6 +60,9 @@ def run(config: ConfigFile = None) -> None:
         server.run(settings)
     except ConfigError as error:
         _fail(*error.problems)
+    except OSError as error:
+        # An address in use, a key or a certificate that cannot be read.
+        _fail(f"{error}; `isthmus check` says more")
 
 
 @app.command()
