@@ -1,0 +1,47 @@
+"""State resolution: one state of a room out of several.
+
+https://spec.matrix.org/v1.19/server-server-api/#room-state-resolution
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from functools import cache
+
+from federation.core.auth.selection import Slot
+from federation.core.ids import EventID
+from federation.core.room_versions import RoomVersion, StateResolution
+from federation.core.state import v1, v2
+from federation.core.state.graph import AuthEventsOf, Fetch
+
+
+def resolve(
+    state_sets: Sequence[Mapping[Slot, EventID]],
+    version: RoomVersion,
+    fetch: Fetch,
+    *,
+    auth_events_of: AuthEventsOf | None = None,
+    rejected: Container[EventID] = (),
+) -> dict[Slot, EventID]:
+    """Return the resolution of `state_sets`, the same whatever their order and however often each is there.
+
+    `fetch` gives the state events and their auth chains, and is asked once for each; what it does not know
+    wins no conflict. `auth_events_of` may give the auth events of an event where that is cheaper than to
+    fetch it: room versions from 2 on walk the whole auth chain of every state, but need only the conflicted
+    part of it as events. `rejected` knows which events were rejected on receipt.
+    """
+    if all(state == state_sets[0] for state in state_sets[1:]):
+        return dict(state_sets[0]) if state_sets else {}
+    fetch = cache(fetch)
+    if version.state_resolution is StateResolution.V1:
+        return v1.resolve(state_sets, fetch)
+
+    def cited(event_id: EventID) -> Sequence[EventID]:
+        event = fetch(event_id)
+        return () if event is None else event.auth_events
+
+    return v2.resolve(
+        state_sets,
+        fetch,
+        auth_events_of=auth_events_of or cited,
+        rejected=rejected,
+        revised=version.state_resolution is StateResolution.V2_1,
+    )
