@@ -1,0 +1,46 @@
+# `make` or `make help` says what there is.
+
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format docs coverage clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: .venv/run.stamp ## run a server on http://localhost:8008 with its data in ./data
+	@exec $(BIN)/isthmus run $(ARGS)
+
+test: .venv/dev.stamp ## run all tests; ARGS="-k receipts" runs some
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+check: .venv/dev.stamp ## look at format, style, types, imports and generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p homeserver -p federation -p tools
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.generate --check
+
+format: .venv/dev.stamp ## format the code and sort its imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/dev.stamp ## write the files that are made from others
+	$(BIN)/python -m tools.generate
+
+coverage: .venv/dev.stamp ## refresh docs/spec-coverage.toml from the routes
+	$(BIN)/python -m tools.coverage_page refresh
+	$(BIN)/python -m tools.generate
+
+clean: ## remove the environment and what tools left; ./data stays
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# The environment is made once, and mended when pyproject.toml changes.
+.venv/run.stamp: pyproject.toml tools/venv.sh
+	@tools/venv.sh .
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml tools/venv.sh
+	@tools/venv.sh '.[dev]'
+	@touch .venv/run.stamp $@
