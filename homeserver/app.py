@@ -1,0 +1,122 @@
+"""The composition root: builds everything once, by hand, in order. Nothing else constructs services."""
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from federation.core.signing import SigningKey, parse_keys
+from homeserver import logs
+from homeserver.client_api import ROUTES
+from homeserver.client_api.http import Door
+from homeserver.client_api.routing import Router
+from homeserver.clock import Clock, Ids, SystemClock, SystemIds
+from homeserver.config import Config
+from homeserver.metrics import Metrics
+from homeserver.services import Services
+from homeserver.services.rate_limits import RateLimits
+from homeserver.storage.database import PostgresDatabase, SqliteDatabase, open_database
+from homeserver.storage.migrations import runner
+from homeserver.storage.names import Names
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 10.0
+"""How long a stop waits for the requests that are being answered."""
+
+
+@dataclass(slots=True)
+class Application:
+    """A built server: its services, and the listeners and loops that run while it is started."""
+
+    config: Config
+    services: Services
+    metrics: Metrics
+    db: SqliteDatabase | PostgresDatabase
+    door: Door
+    _runners: list[web.ServerRunner] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> list[str]:
+        """Listen and start the loops; return the addresses listened at."""
+        client = web.Server(self.door, handler_cancellation=True, access_log=None)  # type: ignore[arg-type]
+        addresses = [await self._listen(client, place) for place in self.config.http.listen]
+        if self.config.metrics.listen:
+            await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)  # type: ignore[arg-type]
+        self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
+        return addresses
+
+    async def stop(self) -> None:
+        """Take no more requests, finish those that run, end the loops, close the database."""
+        for runner_ in self._runners:
+            await runner_.cleanup()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.db.close()
+
+    async def _listen(self, server: web.Server, place: str) -> str:
+        host, _, port = place.rpartition(":")
+        server_runner = web.ServerRunner(server, shutdown_timeout=DRAIN_SECONDS)
+        await server_runner.setup()
+        self._runners.append(server_runner)
+        site = web.TCPSite(server_runner, host.strip("[]") or None, int(port), backlog=1024)
+        await site.start()
+        bound = server_runner.addresses[0]
+        return f"{host}:{bound[1]}"
+
+    async def _metrics_page(self, request: web.BaseRequest) -> web.Response:
+        if request.path != "/metrics":
+            return web.Response(status=404)
+        return web.Response(body=self.metrics.page(), content_type="text/plain")
+
+
+async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None = None) -> Application:
+    """Return a server for `config`, its database ready; nothing listens yet.
+
+    Raises OSError, ValueError or `SchemaTooNew` where the configuration points to what cannot be used.
+    """
+    clock = clock or SystemClock()
+    ids = ids or SystemIds()
+    metrics = Metrics()
+    key = signing_key(config)
+    db = open_database(config.database.url, metrics.batch_written)
+    await runner.prepare(db)
+    names = Names()
+    services = Services(
+        config=config,
+        clock=clock,
+        ids=ids,
+        db=db,
+        limits=RateLimits(config.rate_limits, clock),
+    )
+    door = Door(Router(ROUTES), services, metrics.request_answered)
+    return Application(config, services, metrics, db, door)
+
+
+def signing_key(config: Config) -> SigningKey:
+    """Return the server's signing key. Raises OSError or `BadKey` if its file cannot be used."""
+    return parse_keys(Path(config.keys.signing_key).read_text())[0]
+
+
+def run(config: Config) -> None:
+    """Run the server until SIGTERM or SIGINT."""
+    logs.configure(config.logging)
+    uvloop.run(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    application = await build(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    addresses = await application.start()
+    log.info("listening", server_name=config.server_name, http=addresses)
+    await stop.wait()
+    log.info("stopping")
+    await application.stop()

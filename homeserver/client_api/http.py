@@ -1,0 +1,230 @@
+"""From an HTTP request to an endpoint and back: the only place that makes an error answer.
+
+In this order: CORS, the endpoint, who asks, limits, the body, the handler. What went wrong is a `MatrixError`; anything
+else is a fault of ours, logged with the request's id and answered with 500.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import orjson
+import structlog
+from aiohttp import web
+
+from homeserver.client_api.bodies import JsonObject, convert, convert_query, parse_object
+from homeserver.client_api.routing import Answer, Auth, Call, Endpoint, Reply, Router
+from homeserver.errors import (
+    InvalidParam,
+    LimitExceeded,
+    MatrixError,
+    MethodNotAllowed,
+    MissingToken,
+    TooLarge,
+    Unavailable,
+    Unrecognized,
+)
+from homeserver.model.accounts import Requester
+from homeserver.services import Services
+
+log = structlog.get_logger()
+
+# https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization",
+    "Access-Control-Expose-Headers": "ETag, Retry-After",
+}
+OLD_PREFIXES = (
+    ("/_matrix/client/r0/", "/_matrix/client/v3/"),
+    ("/_matrix/media/r0/", "/_matrix/media/v3/"),
+    ("/_matrix/media/v1/", "/_matrix/media/v3/"),
+)
+"""Paths of before Matrix 1.1, under which clients still ask; they answer where the old path itself is not known."""
+
+
+class Observe:
+    """Is told of each answered request; replaced by the metrics."""
+
+    def __call__(self, endpoint: str, method: str, status: int, seconds: float) -> None:
+        """Take what was asked and how it went."""
+
+
+@dataclass(slots=True)
+class Door:
+    """Answers HTTP requests."""
+
+    router: Router
+    services: Services
+    observe: Callable[[str, str, int, float], object]
+    pending: int = 0
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        path = request.raw_path.partition("?")[0]
+        endpoint: Endpoint | None = None
+        self.pending += 1
+        try:
+            endpoint, values = self._find(request.method, path)
+            if request.method == "OPTIONS":
+                response: web.StreamResponse = web.Response(headers=CORS)
+            else:
+                assert endpoint is not None
+                response = _response(await self._ask(request, endpoint, values))
+        except MatrixError as error:
+            response = _error(error)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("request_failed", method=request.method, path=path)
+            response = _error_body(500, {"errcode": "M_UNKNOWN", "error": "Internal server error"})
+        finally:
+            self.pending -= 1
+        seconds = loop.time() - started
+        self.observe(endpoint.path if endpoint is not None else "unknown", request.method, response.status, seconds)
+        log.debug("request", method=request.method, path=path, status=response.status, ms=round(seconds * 1000, 1))
+        return response
+
+    def _find(self, method: str, path: str) -> tuple[Endpoint | None, list[str]]:
+        try:
+            found = self.router.find(path)
+            if found is None:
+                for old, new in OLD_PREFIXES:
+                    if path.startswith(old):
+                        found = self.router.find(new + path.removeprefix(old))
+                        break
+        except UnicodeDecodeError as error:
+            raise InvalidParam("The path is not UTF-8") from error
+        if method == "OPTIONS":
+            return None, []
+        if found is None:
+            raise Unrecognized("Unrecognized request")
+        methods, values = found
+        if method not in methods:
+            raise MethodNotAllowed("This endpoint does not take that method")
+        return methods[method], values
+
+    async def _ask(self, request: web.BaseRequest, endpoint: Endpoint, values: list[str]) -> Reply:
+        services = self.services
+        if self.pending > services.config.http.max_pending and endpoint.limit != "none":
+            raise Unavailable("The server is busy", retry_after_ms=1000)
+        address = self._address(request)
+        requester = await self._requester(request, endpoint.auth, address)
+        services.limits.take(endpoint.limit, requester.user_id if requester is not None else address)
+        arguments = endpoint.arguments(values)
+        if endpoint.query is not None:
+            arguments["query"] = convert_query(_query(request, endpoint.query), endpoint.query)
+        if endpoint.body is not None:
+            body = await self._object(request)
+            arguments["body"] = convert(body, endpoint.body) if endpoint.body is not JsonObject else body
+        elif not endpoint.raw_body and request.can_read_body:
+            await self._read(request)
+        return await endpoint.handler(Call(services, request, address, requester), **arguments)
+
+    async def _requester(self, request: web.BaseRequest, auth: Auth, address: str) -> Requester | None:
+        if auth is Auth.NONE:
+            return None
+        token = _token(request)
+        if token is None:
+            if auth is Auth.REQUIRED:
+                raise MissingToken("Missing access token")
+            return None
+        agent = request.headers.get("User-Agent", "")
+        return await self.services.sessions.authenticate(token, address=address, agent=agent)
+
+    async def _object(self, request: web.BaseRequest) -> JsonObject:
+        raw = await self._read(request)
+        if not raw.strip():
+            # Clients send nothing where every field is optional.
+            return {}
+        return parse_object(raw)
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        most = self.services.config.http.max_body_bytes
+        if request.content_length is not None and request.content_length > most:
+            raise TooLarge(f"The body has more than {most} bytes")
+        parts: list[bytes] = []
+        size = 0
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > most:
+                raise TooLarge(f"The body has more than {most} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _address(self, request: web.BaseRequest) -> str:
+        peer = request.remote or ""
+        forwarded = request.headers.get("X-Forwarded-For")
+        if not forwarded:
+            return peer
+        return client_address(peer, forwarded, self.services.config.http.trusted_proxies)
+
+
+def client_address(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
+    """Return the nearest address in `X-Forwarded-For` that is not one of our proxies'."""
+    address = peer
+    for hop in [*reversed(forwarded.split(",")), ""]:
+        if not _is_trusted(address, trusted) or not hop.strip():
+            return address
+        address = hop.strip()
+    return address
+
+
+def _is_trusted(address: str, trusted: Sequence[str]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in ipaddress.ip_network(network, strict=False) for network in trusted)
+
+
+def _token(request: web.BaseRequest) -> str | None:
+    header = request.headers.get("Authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+    return request.query.get("access_token")
+
+
+def _query(request: web.BaseRequest, wanted: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the query's parameters; one that the struct wants as a list is a list."""
+    try:
+        found = parse_qs(request.query_string, keep_blank_values=True, errors="strict", max_num_fields=200)
+    except ValueError as error:
+        raise InvalidParam(f"The query is not valid: {error}") from error
+    lists = {
+        f.encode_name for f in msgspec.structs.fields(wanted) if getattr(f.type, "__origin__", None) in (list, tuple)
+    }
+    return {name: values if name in lists else values[0] for name, values in found.items()}
+
+
+def _response(reply: Reply) -> web.StreamResponse:
+    if isinstance(reply, web.StreamResponse):
+        if not reply.prepared:
+            for name, value in CORS.items():
+                reply.headers.setdefault(name, value)
+        return reply
+    if isinstance(reply, Answer):
+        return web.Response(
+            body=reply.body, status=reply.status, headers={**CORS, **reply.headers}, content_type=reply.content_type
+        )
+    return web.Response(body=orjson.dumps(reply), headers=CORS, content_type="application/json")
+
+
+def _error(error: MatrixError) -> web.Response:
+    response = _error_body(error.status, error.body())
+    retry_after_ms = error.fields.get("retry_after_ms")
+    if isinstance(error, LimitExceeded | Unavailable) and isinstance(retry_after_ms, int):
+        response.headers["Retry-After"] = str(-(-retry_after_ms // 1000))
+    return response
+
+
+def _error_body(status: int, body: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, headers=CORS, content_type="application/json")

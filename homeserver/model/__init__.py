@@ -1,0 +1,1 @@
+"""The nouns: what the server keeps and talks about, as plain frozen values."""

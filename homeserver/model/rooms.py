@@ -1,0 +1,46 @@
+"""Rooms and memberships as the store knows them."""
+
+from dataclasses import dataclass
+
+from federation.core.events.content import Membership
+from federation.core.ids import RoomID, UserID
+from federation.core.room_versions import RoomVersion
+from homeserver.model.nids import EventNid, RoomNid, SnapshotNid, UserNid
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room's head: what the next event builds upon."""
+
+    nid: RoomNid
+    room_id: RoomID
+    version: RoomVersion
+    newest: EventNid
+    depth: int
+    extremities: tuple[EventNid, ...]
+    snapshot: SnapshotNid | None
+    published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """How a user stands to a room, by the newest membership event."""
+
+    room: RoomNid
+    user: UserNid
+    user_id: UserID
+    membership: Membership
+    event: EventNid
+    display_name: str | None
+    avatar_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMembership:
+    """One room of a user."""
+
+    room: RoomNid
+    membership: Membership
+    event: EventNid
+    sender: UserNid
+    forgotten: bool

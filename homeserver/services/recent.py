@@ -1,0 +1,69 @@
+"""The events of the last while, in memory by room, from which live readers are served without asking the database.
+
+Runs on the event loop; events come in after their commit, in the order of their positions.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from homeserver.model.events import Event
+from homeserver.model.nids import RoomNid
+
+
+@dataclass(slots=True)
+class _Window:
+    """The newest events of one room: all of those after `complete_from`."""
+
+    complete_from: int
+    events: deque[Event] = field(default_factory=deque)
+
+
+class Recent:
+    """The newest events of all rooms, bounded in number by forgetting the rooms that were quiet longest."""
+
+    def __init__(self, position: int, most_events: int = 20_000, most_in_a_room: int = 1_000) -> None:
+        """Take the position from which on every event will be told."""
+        self._floor = position
+        self._rooms: OrderedDict[RoomNid, _Window] = OrderedDict()
+        self._most_events = most_events
+        self._most_in_a_room = most_in_a_room
+        self._count = 0
+
+    def add(self, event: Event) -> None:
+        """Take in a new event."""
+        window = self._rooms.get(event.room)
+        if window is None:
+            window = self._rooms[event.room] = _Window(self._floor)
+        else:
+            self._rooms.move_to_end(event.room)
+        window.events.append(event)
+        self._count += 1
+        if len(window.events) > self._most_in_a_room:
+            window.complete_from = window.events.popleft().nid
+            self._count -= 1
+        while self._count > self._most_events:
+            _, quiet = self._rooms.popitem(last=False)
+            self._count -= len(quiet.events)
+            self._floor = max(self._floor, quiet.events[-1].nid if quiet.events else quiet.complete_from)
+
+    def replace(self, event: Event) -> None:
+        """Put an event in the place of its form before it was redacted."""
+        window = self._rooms.get(event.room)
+        if window is not None:
+            for index, old in enumerate(window.events):
+                if old.nid == event.nid:
+                    window.events[index] = event
+                    return
+
+    def since(self, room: RoomNid, position: int) -> list[Event] | None:
+        """Return the events of a room after a position, oldest first, or None if the window does not reach back so far."""
+        window = self._rooms.get(room)
+        if window is None:
+            return [] if position >= self._floor else None
+        if position < window.complete_from:
+            return None
+        if not window.events or window.events[-1].nid <= position:
+            return []
+        events = list(window.events)
+        return events[bisect_right(events, position, key=lambda event: event.nid) :]

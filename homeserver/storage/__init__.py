@@ -1,0 +1,1 @@
+"""Memory: SQL and nothing else. Functions take a connection and never commit."""

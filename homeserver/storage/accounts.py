@@ -1,0 +1,76 @@
+"""Accounts and what is kept of their passwords."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from federation.core.ids import UserID
+from homeserver.model.accounts import Account, ScramKeys
+from homeserver.model.nids import UserNid
+from homeserver.storage.database import Write
+from homeserver.storage.schema.accounts import accounts, profiles, scram_keys, users
+
+_ACCOUNTS = sa.select(
+    accounts.c.user,
+    users.c.user_id,
+    accounts.c.password_hash,
+    accounts.c.admin,
+    accounts.c.created_at,
+    accounts.c.deactivated_at,
+    accounts.c.locked,
+    accounts.c.suspended,
+).join(users, users.c.nid == accounts.c.user)
+_BY_ID = _ACCOUNTS.where(users.c.user_id == sa.bindparam("user_id"))
+
+
+def find(conn: Connection, user_id: UserID) -> Account | None:
+    """Return the account of a user, a deactivated one too, or None if there is none here."""
+    row = conn.execute(_BY_ID, {"user_id": user_id}).one_or_none()
+    return None if row is None else Account(*row)
+
+
+def create(tx: Write, user: UserNid, *, password_hash: str | None, admin: bool, now: int) -> None:
+    """Store a new account. The caller has made sure that the name is free."""
+    tx.conn.execute(
+        accounts.insert().values(user=user, password_hash=password_hash, admin=admin, created_at=now)
+    )
+
+
+def set_password_hash(tx: Write, user: UserNid, password_hash: str | None) -> None:
+    """Replace the hash of an account's password; None takes the password away."""
+    tx.conn.execute(accounts.update().where(accounts.c.user == user).values(password_hash=password_hash))
+
+
+def replace_scram_keys(tx: Write, user: UserNid, keys: Iterable[ScramKeys]) -> None:
+    """Store the keys of a new password in the place of those of the old one."""
+    tx.conn.execute(scram_keys.delete().where(scram_keys.c.user == user))
+    rows = [{"user": user, **asdict(key)} for key in keys]
+    if rows:
+        tx.conn.execute(scram_keys.insert(), rows)
+
+
+def scram_keys_of(conn: Connection, user: UserNid) -> list[ScramKeys]:
+    """Return the keys kept of an account's password, by the name of the mechanism."""
+    query = (
+        sa.select(
+            scram_keys.c.mechanism,
+            scram_keys.c.salt,
+            scram_keys.c.iterations,
+            scram_keys.c.stored_key,
+            scram_keys.c.server_key,
+        )
+        .where(scram_keys.c.user == user)
+        .order_by(scram_keys.c.mechanism)
+    )
+    return [ScramKeys(*row) for row in conn.execute(query)]
+
+
+def deactivate(tx: Write, user: UserNid, now: int) -> None:
+    """Take password, keys and profile away, and mark the account; its name stays taken."""
+    tx.conn.execute(scram_keys.delete().where(scram_keys.c.user == user))
+    tx.conn.execute(profiles.delete().where(profiles.c.user == user))
+    tx.conn.execute(
+        accounts.update().where(accounts.c.user == user).values(password_hash=None, deactivated_at=now)
+    )

@@ -1,0 +1,221 @@
+"""Events: stored once, read in batches, the ones used last kept in memory."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from federation.core.canonical_json import encode_lenient
+from federation.core.events.pdu import Pdu
+from federation.core.ids import EventID
+from federation.core.room_versions import ROOM_VERSIONS
+from homeserver.model.events import Event, Status
+from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
+from homeserver.storage.database import Write, fresh
+from homeserver.storage.names import Names
+from homeserver.storage.schema.accounts import users
+from homeserver.storage.schema.rooms import event_types, events, rooms, state_slots
+
+MOST_IN_A_QUERY = 5000
+
+
+class Events:
+    """The store of events, with a cache bounded in bytes.
+
+    An event changes in one way only: it is redacted. A reader that began before the redaction's commit must not put the
+    old event back into the cache after it; `_generation` tells such readers.
+    """
+
+    def __init__(self, names: Names, most_bytes: int = 64 * 1024 * 1024) -> None:
+        """Take the interned names and the bytes that the cache may hold."""
+        self._names = names
+        self._cache: OrderedDict[EventNid, Event] = OrderedDict()
+        self._ids: dict[EventID, EventNid] = {}
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._generation = 0
+        self._lock = threading.Lock()
+
+    def by_nids(self, conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, Event]:
+        """Return the events with these numbers, in one query at most (for each 5,000). Missing ones are left out."""
+        found: dict[EventNid, Event] = {}
+        missing: list[EventNid] = []
+        memory = fresh(conn)
+        for nid in nids:
+            event = memory.get("event", nid) if memory is not None else None
+            event = event or self._cached(nid)
+            if event is not None:
+                found[nid] = event
+            else:
+                missing.append(nid)
+        for start in range(0, len(missing), MOST_IN_A_QUERY):
+            part = missing[start : start + MOST_IN_A_QUERY]
+            for event in self._query(conn, _SELECT.where(events.c.nid.in_(part))):
+                found[event.nid] = event
+        return found
+
+    def by_nid(self, conn: Connection, nid: EventNid) -> Event:
+        """Return the event with a number that the store gave out."""
+        return self.by_nids(conn, [nid])[nid]
+
+    def by_ids(self, conn: Connection, event_ids: Iterable[EventID]) -> dict[EventID, Event]:
+        """Return those of the events that are stored, in one query at most (for each 5,000)."""
+        found: dict[EventID, Event] = {}
+        missing: list[EventID] = []
+        memory = fresh(conn)
+        for event_id in event_ids:
+            nid = self._ids.get(event_id)
+            event = None
+            if nid is not None:
+                event = memory.get("event", nid) if memory is not None else None
+                event = event or self._cached(nid)
+            if event is not None:
+                found[event_id] = event
+            else:
+                missing.append(event_id)
+        for start in range(0, len(missing), MOST_IN_A_QUERY):
+            part = missing[start : start + MOST_IN_A_QUERY]
+            for event in self._query(conn, _SELECT.where(events.c.event_id.in_(part))):
+                found[event.event_id] = event
+        return found
+
+    def by_id(self, conn: Connection, event_id: EventID) -> Event | None:
+        """Return an event, or None if it is not stored."""
+        return self.by_ids(conn, [event_id]).get(event_id)
+
+    def in_room(
+        self, conn: Connection, room: RoomNid, *, after: int | None = None, until: int | None = None, limit: int,
+        newest_first: bool = False,
+    ) -> list[Event]:  # fmt: skip
+        """Return accepted events of a room with `after` < nid <= `until`, at most `limit`, in the order asked for."""
+        query = sa.select(events.c.nid).where(events.c.room == room, events.c.status == int(Status.ACCEPTED))
+        if after is not None:
+            query = query.where(events.c.nid > after)
+        if until is not None:
+            query = query.where(events.c.nid <= until)
+        query = query.order_by(events.c.nid.desc() if newest_first else events.c.nid).limit(limit)
+        nids = [EventNid(nid) for nid in conn.execute(query).scalars()]
+        loaded = self.by_nids(conn, nids)
+        return [loaded[nid] for nid in nids]
+
+    def insert(
+        self, tx: Write, pdu: Pdu, *, nid: EventNid, room: RoomNid, slot: SlotNid | None, snapshot: SnapshotNid | None,
+        room_snapshot: SnapshotNid | None = None, replaces: EventNid | None = None, status: Status = Status.ACCEPTED,
+    ) -> Event:  # fmt: skip
+        """Store a new event; return it as stored. It is cached once committed."""
+        content_json = encode_lenient(pdu.content)
+        envelope = encode_lenient({key: value for key, value in pdu.fields.items() if key != "content"})
+        sender = self._names.intern_user(tx, pdu.sender)
+        tx.conn.execute(
+            _INSERT,
+            {
+                "nid": nid, "room": room, "event_id": pdu.event_id, "type": self._names.intern_type(tx, pdu.type),
+                "slot": slot, "sender": sender, "sent_at": pdu.origin_server_ts, "depth": pdu.depth,
+                "content": content_json, "envelope": envelope, "snapshot": snapshot, "room_snapshot": room_snapshot,
+                "replaces": replaces, "redacted_by": None, "status": int(status),
+            },
+        )  # fmt: skip
+        event = Event(
+            nid=nid, room=room, room_id=pdu.room_id, version=pdu.version, event_id=pdu.event_id, type=pdu.type,
+            state_key=pdu.state_key, slot=slot, sender=pdu.sender, sender_nid=sender, sent_at=pdu.origin_server_ts,
+            depth=pdu.depth, content_json=content_json, envelope=envelope, snapshot=snapshot,
+            room_snapshot=room_snapshot, replaces=replaces, redacted_by=None, status=status, content=pdu.content,
+        )  # fmt: skip
+        tx.fresh.put("event", nid, event)
+        tx.after_commit(self._remember, event)
+        return event
+
+    def replace_redacted(self, tx: Write, event: Event, redacted: Mapping[str, Any], by: EventNid) -> Event:
+        """Put the redacted form of an event in its place; return it."""
+        content_json = encode_lenient(redacted["content"])
+        envelope = encode_lenient({key: value for key, value in redacted.items() if key != "content"})
+        values = {"content": content_json, "envelope": envelope, "redacted_by": by}
+        tx.conn.execute(events.update().where(events.c.nid == event.nid).values(values))
+        new = Event(
+            nid=event.nid, room=event.room, room_id=event.room_id, version=event.version, event_id=event.event_id,
+            type=event.type, state_key=event.state_key, slot=event.slot, sender=event.sender,
+            sender_nid=event.sender_nid, sent_at=event.sent_at, depth=event.depth, content_json=content_json,
+            envelope=envelope, snapshot=event.snapshot, room_snapshot=event.room_snapshot, replaces=event.replaces,
+            redacted_by=by, status=event.status,
+        )  # fmt: skip
+        tx.fresh.put("event", event.nid, new)
+        tx.after_commit(self._forget, event.nid)
+        return new
+
+    def latest_at(self, conn: Connection, room: RoomNid, position: int) -> EventNid | None:
+        """Return the newest event of a room at or before a position, whatever its status but rejected."""
+        query = (
+            sa.select(events.c.nid)
+            .where(events.c.room == room, events.c.nid <= position, events.c.snapshot.is_not(None))
+            .order_by(events.c.nid.desc())
+            .limit(1)
+        )
+        found = conn.execute(query).scalar_one_or_none()
+        return EventNid(found) if found is not None else None
+
+    # The cache
+
+    def _cached(self, nid: EventNid) -> Event | None:
+        with self._lock:
+            event = self._cache.get(nid)
+            if event is not None:
+                self._cache.move_to_end(nid)
+            return event
+
+    def _remember(self, event: Event, generation: int | None = None) -> None:
+        with self._lock:
+            if event.nid in self._cache or (generation is not None and generation != self._generation):
+                return
+            self._cache[event.nid] = event
+            self._ids[event.event_id] = event.nid
+            self._bytes += event.size
+            while self._bytes > self._most_bytes:
+                _, oldest = self._cache.popitem(last=False)
+                self._ids.pop(oldest.event_id, None)
+                self._bytes -= oldest.size
+
+    def _forget(self, nid: EventNid) -> None:
+        with self._lock:
+            self._generation += 1
+            event = self._cache.pop(nid, None)
+            if event is not None:
+                self._ids.pop(event.event_id, None)
+                self._bytes -= event.size
+
+    def _query(self, conn: Connection, query: sa.Select[Any]) -> list[Event]:
+        generation = self._generation
+        loaded = [_event(row) for row in conn.execute(query)]
+        if fresh(conn) is None:
+            for event in loaded:
+                self._remember(event, generation)
+        return loaded
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        nid=row.nid, room=row.room, room_id=row.room_id, version=ROOM_VERSIONS[row.version], event_id=row.event_id,
+        type=row.type_name, state_key=row.state_key, slot=row.slot, sender=row.user_id, sender_nid=row.sender,
+        sent_at=row.sent_at, depth=row.depth, content_json=row.content, envelope=row.envelope, snapshot=row.snapshot,
+        room_snapshot=row.room_snapshot, replaces=row.replaces, redacted_by=row.redacted_by, status=Status(row.status),
+    )  # fmt: skip
+
+
+def in_order(found: Mapping[EventNid, Event], nids: Sequence[EventNid]) -> list[Event]:
+    """Return the events that were found, in the order of `nids`."""
+    return [found[nid] for nid in nids if nid in found]
+
+
+_SELECT = (
+    sa.select(
+        *(column for column in events.c if column.name != "type"),
+        event_types.c.type.label("type_name"), users.c.user_id, rooms.c.room_id, rooms.c.version, state_slots.c.state_key,
+    )
+    .join(event_types, event_types.c.nid == events.c.type)
+    .join(users, users.c.nid == events.c.sender)
+    .join(rooms, rooms.c.nid == events.c.room)
+    .outerjoin(state_slots, state_slots.c.nid == events.c.slot)
+)  # fmt: skip
+_INSERT = events.insert()

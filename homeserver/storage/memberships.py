@@ -1,0 +1,137 @@
+"""Memberships: the newest of each user in each room, kept beside the state so that both directions are one query."""
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from federation.core.events.content import Membership
+from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.model.rooms import Member, RoomMembership
+from homeserver.storage.database import Write, upsert
+from homeserver.storage.schema.accounts import users
+from homeserver.storage.schema.rooms import memberships
+
+
+def store(
+    tx: Write, room: RoomNid, user: UserNid, membership: Membership, *, event: EventNid, sender: UserNid,
+    display_name: str | None, avatar_url: str | None, stripped_state: bytes | None,
+) -> None:  # fmt: skip
+    """Store a user's new membership."""
+    values = {
+        "membership": str(membership), "event": event, "sender": sender, "display_name": display_name,
+        "avatar_url": avatar_url, "forgotten": False, "stripped_state": stripped_state,
+    }  # fmt: skip
+    statement = upsert(tx.conn, memberships).values(room=room, user=user, **values)
+    tx.conn.execute(statement.on_conflict_do_update(index_elements=["room", "user"], set_=values))
+
+
+def forget_names(tx: Write, event: EventNid) -> None:
+    """Take display name and avatar out of the membership that rests on a redacted event."""
+    statement = memberships.update().where(memberships.c.event == event)
+    tx.conn.execute(statement.values(display_name=None, avatar_url=None))
+
+
+def forget(tx: Write, room: RoomNid, user: UserNid) -> None:
+    """Let a user who has left forget the room."""
+    where = (memberships.c.room == room) & (memberships.c.user == user)
+    tx.conn.execute(memberships.update().where(where).values(forgotten=True))
+
+
+def of_user_in(conn: Connection, room: RoomNid, user: UserNid) -> RoomMembership | None:
+    """Return how a user stands to a room, or None if they never had to do with it."""
+    row = conn.execute(_ONE, {"room_nid": room, "user_nid": user}).one_or_none()
+    if row is None:
+        return None
+    return RoomMembership(room, Membership(row.membership), row.event, row.sender, row.forgotten)
+
+
+def of_user(
+    conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None
+) -> list[RoomMembership]:
+    """Return the rooms of a user, by membership."""
+    query = sa.select(
+        memberships.c.room,
+        memberships.c.membership,
+        memberships.c.event,
+        memberships.c.sender,
+        memberships.c.forgotten,
+    ).where(memberships.c.user == user)
+    if kinds is not None:
+        query = query.where(memberships.c.membership.in_([str(kind) for kind in kinds]))
+    return [
+        RoomMembership(RoomNid(row.room), Membership(row.membership), row.event, row.sender, row.forgotten)
+        for row in conn.execute(query)
+    ]
+
+
+def joined_rooms(conn: Connection, user: UserNid) -> list[RoomNid]:
+    """Return the rooms that a user has joined."""
+    where = (memberships.c.user == user) & (memberships.c.membership == str(Membership.JOIN))
+    return [RoomNid(nid) for nid in conn.execute(sa.select(memberships.c.room).where(where)).scalars()]
+
+
+def stripped_states(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> dict[RoomNid, bytes]:
+    """Return the stripped state that came with a user's invites and knocks, each a JSON list."""
+    query = sa.select(memberships.c.room, memberships.c.stripped_state).where(
+        memberships.c.user == user,
+        memberships.c.room.in_(list(rooms)),
+        memberships.c.stripped_state.is_not(None),
+    )
+    return {RoomNid(room): stripped for room, stripped in conn.execute(query).tuples()}
+
+
+def members(conn: Connection, room: RoomNid, kinds: Collection[Membership]) -> list[Member]:
+    """Return the members of a room with one of these memberships, by user ID."""
+    query = (
+        sa.select(memberships, users.c.user_id)
+        .join(users, users.c.nid == memberships.c.user)
+        .where(memberships.c.room == room, memberships.c.membership.in_([str(kind) for kind in kinds]))
+        .order_by(users.c.user_id)
+    )
+    return [
+        Member(
+            room,
+            row.user,
+            row.user_id,
+            Membership(row.membership),
+            row.event,
+            row.display_name,
+            row.avatar_url,
+        )
+        for row in conn.execute(query)
+    ]
+
+
+def counts(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, dict[Membership, int]]:
+    """Return how many users have each membership in each of these rooms, in one query."""
+    query = (
+        sa.select(memberships.c.room, memberships.c.membership, sa.func.count())
+        .where(memberships.c.room.in_(list(rooms)))
+        .group_by(memberships.c.room, memberships.c.membership)
+    )
+    found: dict[RoomNid, dict[Membership, int]] = {}
+    for room, membership, count in conn.execute(query).tuples():
+        found.setdefault(RoomNid(room), {})[Membership(membership)] = count
+    return found
+
+
+def share_a_room(conn: Connection, user: UserNid, other: UserNid) -> bool:
+    """Return whether two users are joined to a common room."""
+    theirs = memberships.alias()
+    joined = str(Membership.JOIN)
+    query = (
+        sa.select(memberships.c.room)
+        .join(theirs, theirs.c.room == memberships.c.room)
+        .where(
+            memberships.c.user == user, memberships.c.membership == joined,
+            theirs.c.user == other, theirs.c.membership == joined,
+        )
+        .limit(1)
+    )  # fmt: skip
+    return conn.execute(query).first() is not None
+
+
+_ONE = sa.select(
+    memberships.c.membership, memberships.c.event, memberships.c.sender, memberships.c.forgotten
+).where(memberships.c.room == sa.bindparam("room_nid"), memberships.c.user == sa.bindparam("user_nid"))

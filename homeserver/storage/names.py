@@ -1,0 +1,247 @@
+"""Interned names: users, rooms, event types and state slots, from strings to integers and back.
+
+A pair of name and number never changes once it is committed, so it may be kept in memory for ever; the memory is bounded
+by forgetting the oldest. Numbers given out inside a write are remembered only after its commit.
+"""
+
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Connection, Table
+
+from federation.core.ids import RoomID, UserID
+from homeserver.model.nids import RoomNid, SlotNid, TypeNid, UserNid
+from homeserver.storage.database import Write, fresh, upsert
+from homeserver.storage.schema.accounts import users
+from homeserver.storage.schema.rooms import event_types, rooms, state_slots
+
+K = TypeVar("K", bound=Hashable)
+N = TypeVar("N", bound=int)
+
+LARGEST_MEMORY = 200_000
+"""Names of one kind kept in memory."""
+
+
+class Memory(Generic[K, N]):
+    """Pairs of name and number, both ways, oldest forgotten first."""
+
+    __slots__ = ("_lock", "by_name", "by_number")
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.by_name: dict[K, N] = {}
+        self.by_number: dict[N, K] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, name: K, number: N) -> None:
+        """Remember a committed pair."""
+        with self._lock:
+            if len(self.by_name) >= LARGEST_MEMORY:
+                oldest = next(iter(self.by_name))
+                self.by_number.pop(self.by_name.pop(oldest), None)
+            self.by_name[name] = number
+            self.by_number[number] = name
+
+    def forget(self, name: K) -> None:
+        """Forget a pair whose deletion has been committed."""
+        with self._lock:
+            number = self.by_name.pop(name, None)
+            if number is not None:
+                self.by_number.pop(number, None)
+
+
+def _is_writing(conn: Connection) -> bool:
+    # What a write connection reads may be its own group's, not committed yet.
+    return fresh(conn) is not None
+
+
+class Names:
+    """All interned names of the server."""
+
+    def __init__(self) -> None:
+        """Start with nothing in memory."""
+        self._users: Memory[UserID, UserNid] = Memory()
+        self._rooms: Memory[RoomID, RoomNid] = Memory()
+        self._types: Memory[str, TypeNid] = Memory()
+        self._slots: Memory[tuple[str, str], SlotNid] = Memory()
+
+    # Users
+
+    def user(self, conn: Connection, user_id: UserID) -> UserNid | None:
+        """Return the number of a user, or None for one never seen."""
+        return self._find(conn, self._users, users, users.c.user_id, user_id)
+
+    def intern_user(self, tx: Write, user_id: UserID) -> UserNid:
+        """Return the number of a user, giving one if need be."""
+        return self._intern(tx, self._users, users, users.c.user_id, user_id)
+
+    def user_id(self, conn: Connection, nid: UserNid) -> UserID:
+        """Return the user with a number that the store gave out."""
+        return self.user_ids(conn, [nid])[nid]
+
+    def user_ids(self, conn: Connection, nids: Iterable[UserNid]) -> Mapping[UserNid, UserID]:
+        """Return the users with these numbers, in one query at most."""
+        return self._names(conn, self._users, users, users.c.user_id, nids)
+
+    def user_nids(self, conn: Connection, user_ids: Iterable[UserID]) -> Mapping[UserID, UserNid]:
+        """Return the numbers of those of `user_ids` that are known, in one query at most."""
+        return self._numbers(conn, self._users, users, users.c.user_id, user_ids)
+
+    # Rooms
+
+    def room(self, conn: Connection, room_id: RoomID) -> RoomNid | None:
+        """Return the number of a room, or None for one that is not here."""
+        return self._find(conn, self._rooms, rooms, rooms.c.room_id, room_id)
+
+    def room_id(self, conn: Connection, nid: RoomNid) -> RoomID:
+        """Return the room with a number that the store gave out."""
+        return self.room_ids(conn, [nid])[nid]
+
+    def room_ids(self, conn: Connection, nids: Iterable[RoomNid]) -> Mapping[RoomNid, RoomID]:
+        """Return the rooms with these numbers, in one query at most."""
+        return self._names(conn, self._rooms, rooms, rooms.c.room_id, nids)
+
+    def learn_room(self, room_id: RoomID, nid: RoomNid) -> None:
+        """Remember a room whose making has been committed."""
+        self._rooms.learn(room_id, nid)
+
+    def forget_room(self, room_id: RoomID) -> None:
+        """Forget a room whose deletion has been committed."""
+        self._rooms.forget(room_id)
+
+    # Event types; relation types share the table.
+
+    def type(self, conn: Connection, event_type: str) -> TypeNid | None:
+        """Return the number of an event type, or None for one never seen."""
+        return self._find(conn, self._types, event_types, event_types.c.type, event_type)
+
+    def intern_type(self, tx: Write, event_type: str) -> TypeNid:
+        """Return the number of an event type, giving one if need be."""
+        return self._intern(tx, self._types, event_types, event_types.c.type, event_type)
+
+    def types(self, conn: Connection, nids: Iterable[TypeNid]) -> Mapping[TypeNid, str]:
+        """Return the event types with these numbers, in one query at most."""
+        return self._names(conn, self._types, event_types, event_types.c.type, nids)
+
+    # Slots: event type and state key
+
+    def slot(self, conn: Connection, event_type: str, state_key: str) -> SlotNid | None:
+        """Return the number of a slot, or None if no event ever stood in it."""
+        return self.slots(conn, [(event_type, state_key)]).get((event_type, state_key))
+
+    def slots(self, conn: Connection, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], SlotNid]:
+        """Return the numbers of those slots that are known, in one query at most."""
+        found: dict[tuple[str, str], SlotNid] = {}
+        missing: list[tuple[str, str]] = []
+        for pair in pairs:
+            if (known := self._slots.by_name.get(pair)) is not None:
+                found[pair] = known
+            else:
+                missing.append(pair)
+        if missing:
+            rows = conn.execute(
+                _SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(missing))
+            ).tuples()
+            self._take_slots(conn, rows, found)
+        return found
+
+    def intern_slot(self, tx: Write, event_type: str, state_key: str) -> SlotNid:
+        """Return the number of a slot, giving one if need be."""
+        pair = (event_type, state_key)
+        known = self.slot(tx.conn, event_type, state_key)
+        if known is None:
+            type_nid = self.intern_type(tx, event_type)
+            insert = (
+                state_slots.insert().values(type=type_nid, state_key=state_key).returning(state_slots.c.nid)
+            )
+            known = SlotNid(tx.conn.execute(insert).scalar_one())
+            tx.after_commit(self._slots.learn, pair, known)
+        return known
+
+    def slot_pairs(self, conn: Connection, nids: Iterable[SlotNid]) -> Mapping[SlotNid, tuple[str, str]]:
+        """Return event type and state key of each slot, in one query at most."""
+        known = self._slots.by_number
+        wanted = list(nids)
+        found = {nid: known[nid] for nid in wanted if nid in known}
+        if len(found) < len(wanted):
+            missing = [nid for nid in wanted if nid not in found]
+            by_name: dict[tuple[str, str], SlotNid] = {}
+            for part in _parts(missing):
+                self._take_slots(
+                    conn, conn.execute(_SLOTS.where(state_slots.c.nid.in_(part))).tuples(), by_name
+                )
+            found.update({nid: pair for pair, nid in by_name.items()})
+        return found
+
+    def _take_slots(
+        self, conn: Connection, rows: Iterable[tuple[int, str, str]], into: dict[tuple[str, str], SlotNid]
+    ) -> None:
+        learn = not _is_writing(conn)
+        for number, event_type, state_key in rows:
+            pair, nid = (event_type, state_key), SlotNid(number)
+            into[pair] = nid
+            if learn:
+                self._slots.learn(pair, nid)
+
+    # The common ways
+
+    def _find(
+        self, conn: Connection, memory: Memory[K, N], table: Table, column: Column[Any], name: K
+    ) -> N | None:
+        known = memory.by_name.get(name)
+        if known is None:
+            found = conn.execute(sa.select(table.c.nid).where(column == name)).scalar_one_or_none()
+            known = cast("N | None", found)
+            if known is not None and not _is_writing(conn):
+                memory.learn(name, known)
+        return known
+
+    def _intern(self, tx: Write, memory: Memory[K, N], table: Table, column: Column[Any], name: K) -> N:
+        known = self._find(tx.conn, memory, table, column, name)
+        if known is None:
+            insert = upsert(tx.conn, table).values({column.name: name}).on_conflict_do_nothing()
+            tx.conn.execute(insert)
+            known = cast(N, tx.conn.execute(sa.select(table.c.nid).where(column == name)).scalar_one())
+            tx.after_commit(memory.learn, name, known)
+        return known
+
+    def _names(
+        self, conn: Connection, memory: Memory[K, N], table: Table, column: Column[Any], nids: Iterable[N]
+    ) -> Mapping[N, K]:
+        return _gather(
+            conn, nids, memory.by_number, table.c.nid, column, lambda nid, name: memory.learn(name, nid)
+        )
+
+    def _numbers(
+        self, conn: Connection, memory: Memory[K, N], table: Table, column: Column[Any], names: Iterable[K]
+    ) -> Mapping[K, N]:
+        return _gather(conn, names, memory.by_name, column, table.c.nid, memory.learn)
+
+
+def _gather(
+    conn: Connection, wanted: Iterable[Any], known: Mapping[Any, Any], key: Column[Any], value: Column[Any],
+    learn: Callable[[Any, Any], None],
+) -> dict[Any, Any]:  # fmt: skip
+    wanted = list(wanted)
+    found = {item: known[item] for item in wanted if item in known}
+    if len(found) < len(wanted):
+        committed = not _is_writing(conn)
+        for part in _parts([item for item in wanted if item not in found]):
+            for item, other in conn.execute(sa.select(key, value).where(key.in_(part))).tuples():
+                found[item] = other
+                if committed:
+                    learn(item, other)
+    return found
+
+
+def _parts(items: Sequence[Any], size: int = 5000) -> Iterable[Sequence[Any]]:
+    """Cut a long list into lists that fit the databases' limits of parameters."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+_SLOTS = sa.select(state_slots.c.nid, event_types.c.type, state_slots.c.state_key).join(
+    event_types, event_types.c.nid == state_slots.c.type
+)

@@ -1,0 +1,39 @@
+"""Which events relate to which: https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from homeserver.model.events import Event
+from homeserver.storage.database import Write
+from homeserver.storage.names import Names
+from homeserver.storage.schema.rooms import relations
+
+
+def relation_of(content: Mapping[str, Any]) -> tuple[str, str, str | None] | None:
+    """Return relation type, parent and key of an event's content, or None if it relates to nothing."""
+    relation = content.get("m.relates_to")
+    if not isinstance(relation, dict):
+        return None
+    kind, parent, key = relation.get("rel_type"), relation.get("event_id"), relation.get("key")
+    if not isinstance(kind, str) or not isinstance(parent, str) or len(kind) > 255 or len(parent) > 255:
+        return None
+    return kind, parent, key if isinstance(key, str) else None
+
+
+def store(tx: Write, names: Names, event: Event) -> None:
+    """Store what a new event relates to, if it does."""
+    relation = relation_of(event.content)
+    if relation is None:
+        return
+    kind, parent, key = relation
+    tx.conn.execute(
+        relations.insert().values(
+            event=event.nid, room=event.room, parent=parent, rel_type=names.intern_type(tx, kind),
+            type=names.intern_type(tx, event.type), sender=event.sender_nid, key=key,
+        )
+    )  # fmt: skip
+
+
+def remove(tx: Write, event: Event) -> None:
+    """Let a redacted event relate to nothing."""
+    tx.conn.execute(relations.delete().where(relations.c.event == event.nid))

@@ -1,0 +1,77 @@
+"""Rooms and their heads."""
+
+from array import array
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from federation.core.ids import RoomID
+from federation.core.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.model.nids import EventNid, RoomNid
+from homeserver.model.rooms import Room
+from homeserver.storage.database import Write
+from homeserver.storage.names import Names
+from homeserver.storage.schema.rooms import rooms
+
+
+def create(tx: Write, names: Names, room_id: RoomID, version: RoomVersion, now_ms: int) -> Room:
+    """Store a room that has no events yet."""
+    values = {"room_id": room_id, "version": version.id, "created_at": now_ms}
+    nid = RoomNid(tx.conn.execute(rooms.insert().values(values).returning(rooms.c.nid)).scalar_one())
+    tx.after_commit(names.learn_room, room_id, nid)
+    return Room(nid, room_id, version, EventNid(0), 0, (), None)
+
+
+def load(conn: Connection, room: RoomNid) -> Room:
+    """Return the head of a room that is stored."""
+    row = conn.execute(_SELECT, {"wanted": room}).one()
+    packed = array("q")
+    packed.frombytes(row.extremities)
+    extremities = tuple(EventNid(nid) for nid in packed)
+    return Room(
+        room,
+        row.room_id,
+        ROOM_VERSIONS[row.version],
+        row.head,
+        row.depth,
+        extremities,
+        row.snapshot,
+        row.published,
+    )
+
+
+def advance(tx: Write, room: Room) -> None:
+    """Store the new head of a room."""
+    tx.conn.execute(
+        _ADVANCE,
+        {
+            "room_nid": room.nid, "new_head": room.newest, "new_depth": room.depth,
+            "new_extremities": array("q", room.extremities).tobytes(), "new_snapshot": room.snapshot,
+        },
+    )  # fmt: skip
+
+
+def publish(tx: Write, room: RoomNid, published: bool) -> None:
+    """List a room in the directory, or take it out."""
+    tx.conn.execute(rooms.update().where(rooms.c.nid == room).values(published=published))
+
+
+def heads(conn: Connection, wanted: Iterable[RoomNid]) -> dict[RoomNid, tuple[EventNid, int | None]]:
+    """Return the newest event and the current snapshot of each of these rooms, in one query."""
+    query = sa.select(rooms.c.nid, rooms.c.head, rooms.c.snapshot).where(rooms.c.nid.in_(list(wanted)))
+    return {RoomNid(nid): (EventNid(head), snapshot) for nid, head, snapshot in conn.execute(query).tuples()}
+
+
+_SELECT = sa.select(
+    rooms.c.room_id, rooms.c.version, rooms.c.head, rooms.c.depth, rooms.c.extremities, rooms.c.snapshot,
+    rooms.c.published,
+).where(rooms.c.nid == sa.bindparam("wanted"))  # fmt: skip
+_ADVANCE = (
+    rooms.update()
+    .where(rooms.c.nid == sa.bindparam("room_nid"))
+    .values(
+        head=sa.bindparam("new_head"), depth=sa.bindparam("new_depth"), extremities=sa.bindparam("new_extremities"),
+        snapshot=sa.bindparam("new_snapshot"),
+    )
+)  # fmt: skip

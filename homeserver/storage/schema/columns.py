@@ -1,0 +1,46 @@
+"""What all tables share: the metadata, and the types of columns.
+
+Keys are ordered by bytes on both databases, whatever collation a PostgreSQL database has.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Number = BigInteger().with_variant(Integer(), "sqlite")
+"""A 64-bit integer; on SQLite the row ID where it is the primary key."""
+Key = Text().with_variant(String(collation="C"), "postgresql")
+"""Text that is compared byte by byte."""
+Bytes = LargeBinary()
+Json = LargeBinary()
+"""JSON as bytes: stored as it was encoded, spliced into answers without being parsed."""
+
+
+def reference(
+    name: str,
+    target: str,
+    *,
+    primary_key: bool = False,
+    nullable: bool = False,
+    ondelete: str | None = "CASCADE",
+    index: bool = False,
+) -> Column[Any]:
+    """Return a column that names a row of another table by its number."""
+    return Column(
+        name,
+        Number,
+        ForeignKey(target, ondelete=ondelete),
+        primary_key=primary_key,
+        nullable=nullable,
+        index=index,
+        autoincrement=False,
+    )

@@ -1,0 +1,43 @@
+"""What every test can ask for: a world with a server in it, on SQLite and, where there is one, on PostgreSQL."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.world import User, World, fresh_postgres_database
+
+POSTGRES = os.environ.get("ISTHMUS_TEST_POSTGRES", "")
+DATABASES = ["sqlite", "postgresql"] if POSTGRES or os.environ.get("CI") else ["sqlite"]
+
+
+@pytest.fixture(params=DATABASES)
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database, on each kind that is there. CI must have both."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/isthmus.db"
+        return
+    if not POSTGRES:
+        pytest.fail("CI must set ISTHMUS_TEST_POSTGRES")
+    async with fresh_postgres_database(POSTGRES) as url:
+        yield url
+
+
+@pytest.fixture
+async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A running server with no users."""
+    async with World.start(database_url, tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+async def alice(world: World) -> User:
+    """A user of the server."""
+    return await world.user("alice")
+
+
+@pytest.fixture
+async def bob(world: World) -> User:
+    """Another user."""
+    return await world.user("bob")
