@@ -50,7 +50,7 @@ def build(
     events cited, as far as known (nobody checks them).
 
     Raises `BadJson` if the version cannot express the content, `EventTooLarge` if the event is too large, and
-    `BadEvent` if it is no event otherwise.
+    `BadEvent` if it is no event otherwise; `ValueError` if `opaque_id` is missing.
     """
     fields = unsigned_fields(
         draft,
@@ -62,6 +62,8 @@ def build(
         reference_hashes=reference_hashes,
     )
     if not version.event_id_is_hash:
+        if not opaque_id:
+            raise ValueError("events of this room version need an opaque_id")
         fields["event_id"] = f"${opaque_id}:{server_name}"
     if version.strict_canonical_json:
         check_strict(draft.content)
