@@ -17,9 +17,7 @@ from federation.core.errors import BadJson
 SAFE = 2**53 - 1
 
 scalars = st.none() | st.booleans() | st.integers(-SAFE, SAFE) | st.text()
-strict_json = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
-)
+strict_json = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 any_json = st.recursive(
     scalars | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -142,9 +140,7 @@ def test_json_may_be_nested_deep_but_not_without_end() -> None:
         ([1.0, (None, True)], b"[1.0,[null,true]]"),
     ],
 )
-def test_old_rooms_have_floats_and_great_integers_in_the_form_of_the_network(
-    value: object, encoded: bytes
-) -> None:
+def test_old_rooms_have_floats_and_great_integers_in_the_form_of_the_network(value: object, encoded: bytes) -> None:
     assert encode_lenient(value) == encoded
 
 

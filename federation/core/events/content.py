@@ -149,9 +149,7 @@ class PowerLevels:
     creators: Collection[UserID]
 
     @classmethod
-    def of(
-        cls, content: Mapping[str, Any] | None, version: RoomVersion, creators: Collection[UserID]
-    ) -> "PowerLevels":
+    def of(cls, content: Mapping[str, Any] | None, version: RoomVersion, creators: Collection[UserID]) -> "PowerLevels":
         """Return the levels by an `m.room.power_levels` content, or by none; `creators` by `creators_of`."""
         return cls(content, version, creators)
 

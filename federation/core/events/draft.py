@@ -52,7 +52,7 @@ def build(
     Raises `BadJson` if the version cannot express the content, `EventTooLarge` if the event is too large, and
     `BadEvent` if it is no event otherwise; `ValueError` if `opaque_id` is missing.
     """
-    fields = unsigned_fields(
+    fields = template(
         draft,
         version=version,
         prev_events=prev_events,
@@ -79,7 +79,7 @@ def build(
     return Pdu.trusted(fields, version, event_id)
 
 
-def unsigned_fields(
+def template(
     draft: Draft,
     *,
     version: RoomVersion,
@@ -109,9 +109,7 @@ def unsigned_fields(
     return fields
 
 
-def _references(
-    event_ids: Sequence[EventID], version: RoomVersion, hashes: Mapping[EventID, str]
-) -> list[Any]:
+def _references(event_ids: Sequence[EventID], version: RoomVersion, hashes: Mapping[EventID, str]) -> list[Any]:
     if not version.references_carry_hashes:
         return list(event_ids)
     return [[event_id, {"sha256": hashes[event_id]} if event_id in hashes else {}] for event_id in event_ids]

@@ -12,6 +12,7 @@ from federation.core.canonical_json import encode, encode_lenient
 from federation.core.errors import BadEvent, BadJson, EventTooLarge, InvalidIdentifier
 from federation.core.ids import (
     MAX_ID_BYTES,
+    domain_of,
     fits,
     is_hash_room_id,
     parse_event_id,
@@ -91,9 +92,11 @@ def _check_optional_texts(fields: Mapping[str, Any], version: RoomVersion) -> No
         event_id = _text(fields, "event_id")
         _check_size("event_id", event_id)
         try:
-            parse_event_id(event_id)
+            domain = domain_of(parse_event_id(event_id))
         except InvalidIdentifier as error:
             raise BadEvent("event_id is not an event ID") from error
+        if domain is None:
+            raise BadEvent("event_id has no domain")
     if "redacts" in fields and not version.redacts_in_content:
         _text(fields, "redacts")
 
