@@ -1,0 +1,39 @@
+"""What clients' transactions have done, kept for a day so that a retry finds it."""
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from homeserver.model.nids import DeviceNid, EventNid
+from homeserver.storage.database import Write
+from homeserver.storage.schema.delivery import client_transactions
+
+KEPT_MS = 24 * 60 * 60 * 1000
+"""How long a transaction is remembered."""
+
+
+def find(conn: Connection, device: DeviceNid, scope: str, txn_id: str) -> tuple[EventNid | None] | None:
+    """Return the event that a transaction made, in a tuple (of None if it made none); None if it is not known."""
+    row = conn.execute(_FIND, {"of_device": device, "in_scope": scope, "with_id": txn_id}).one_or_none()
+    return (row[0],) if row is not None else None
+
+
+def remember(tx: Write, device: DeviceNid, scope: str, txn_id: str, event: EventNid | None, now_ms: int) -> None:
+    """Store that a transaction has been done, and the event it made."""
+    tx.conn.execute(
+        _REMEMBER,
+        {"device": device, "scope": scope, "txn_id": txn_id, "event": event, "created_at": now_ms},
+    )
+
+
+def prune(tx: Write, now_ms: int) -> int:
+    """Forget the transactions that are older than a day; return how many."""
+    old = client_transactions.delete().where(client_transactions.c.created_at < now_ms - KEPT_MS)
+    return tx.conn.execute(old).rowcount
+
+
+_FIND = sa.select(client_transactions.c.event).where(
+    client_transactions.c.device == sa.bindparam("of_device"),
+    client_transactions.c.scope == sa.bindparam("in_scope"),
+    client_transactions.c.txn_id == sa.bindparam("with_id"),
+)
+_REMEMBER = client_transactions.insert()
