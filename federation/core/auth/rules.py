@@ -1,7 +1,7 @@
 """The authorisation rules of all room versions, in the order of the specification.
 
 https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
-The numbers in the comments are those of version 12. Earlier versions have no rule 2, so that from version 6 on
+The numbers in the comments are those of version 12. Earlier versions have no rule 2, so that since version 6
 their numbers are one lower; until version 5 another rule 4, about aliases, makes up for it.
 
 Rule 5.2 is about a signature, and is checked with all signatures: see `federation.core.auth.receipt`.
