@@ -190,6 +190,24 @@ class CannotLeaveServerNoticeRoom(Forbidden):
     errcode = "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"
 
 
+class ProfileTooLarge(MatrixError):
+    """The profile would be too large."""
+
+    errcode = "M_PROFILE_TOO_LARGE"
+
+
+class KeyTooLarge(MatrixError):
+    """The name of the profile field is too long."""
+
+    errcode = "M_KEY_TOO_LARGE"
+
+
+class ServerControlled(BadJson):
+    """The server itself keeps this; clients cannot set it."""
+
+    status = 405
+
+
 class DuplicateAnnotation(MatrixError):
     """The same reaction stands there already."""
 

@@ -1,8 +1,8 @@
 """A client's transaction happens once: https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers.
 
-A transaction is known by its device, its *scope* (what the request does, without the transaction ID; the same words for
-the same endpoint and path) and its ID. Both functions are called in the write that does what the transaction asks for; so
-of two equal requests at the same time one does it and the other finds that done.
+A transaction is known by its device, its *scope* (what the request does, without the transaction ID; the same words
+for the same endpoint and path) and its ID. These functions are called in the write that does what the transaction asks
+for; so of two equal requests at the same time one does it and the other finds that done.
 """
 
 from sqlalchemy import Connection
