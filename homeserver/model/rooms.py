@@ -19,6 +19,8 @@ class Room:
     depth: int
     extremities: tuple[EventNid, ...]
     snapshot: SnapshotNid | None
+    joined: int = 0
+    invited: int = 0
     published: bool = False
 
 

@@ -133,7 +133,7 @@ class Timeline:
         create = state.get(CREATE)
         self._check(pdu, auth_state, create.pdu if create is not None else None)
         target = self._redaction_target(turn, pdu) if pdu.type == "m.room.redaction" else None
-        event = self._store(turn, pdu, nids.get(standing) if standing is not None else None)
+        event = self._store(turn, pdu, state.get(standing) if standing is not None else None)
         if target is not None:
             self._redact(turn, target, event)
         return event
@@ -158,7 +158,7 @@ class Timeline:
         except Rejected as error:
             raise Forbidden(_sentence(error)) from error
 
-    def _store(self, turn: Turn, pdu: Pdu, replaces: EventNid | None) -> Event:
+    def _store(self, turn: Turn, pdu: Pdu, replaced: Event | None) -> Event:
         tx = turn.tx
         nid = EventNid(tx.position())
         slot: SlotNid | None = None
@@ -170,11 +170,14 @@ class Timeline:
             turn.snapshot = self.snapshots.store(tx, turn.room.nid, turn.snapshot, {slot: nid})
         assert turn.snapshot is not None
         event = self.events.insert(
-            tx, pdu, nid=nid, room=turn.room.nid, slot=slot, snapshot=turn.snapshot.nid, replaces=replaces
-        )
+            tx, pdu, nid=nid, room=turn.room.nid, slot=slot, snapshot=turn.snapshot.nid,
+            replaces=replaced.nid if replaced is not None else None,
+        )  # fmt: skip
         turn.room = replace(
-            turn.room, newest=nid, depth=pdu.depth, extremities=(nid,), snapshot=turn.snapshot.nid
-        )
+            turn.room, newest=nid, depth=pdu.depth, extremities=(nid,), snapshot=turn.snapshot.nid,
+            joined=turn.room.joined + _becomes("join", event, replaced),
+            invited=turn.room.invited + _becomes("invite", event, replaced),
+        )  # fmt: skip
         rooms.advance(tx, turn.room)
         tx.fresh.put("room", turn.room.nid, turn.room)
         relations.store(tx, self.names, event)
@@ -205,9 +208,7 @@ class Timeline:
         """Return the stripped state of a room as a JSON list; the create event whole, as since v1.16."""
         conn = turn.tx.conn
         slots = self.names.slots(conn, STRIPPED)
-        nids = [
-            nid for pair in STRIPPED if pair in slots and (nid := turn.state.get(slots[pair])) is not None
-        ]
+        nids = [nid for pair in STRIPPED if pair in slots and (nid := turn.state.get(slots[pair])) is not None]
         found = self.events.by_nids(conn, nids)
         return b"[" + b",".join(found[nid].stripped() for nid in nids) + b"]"
 
@@ -235,6 +236,14 @@ class Timeline:
         if target.type == MEMBER:
             memberships.forget_names(tx, target.nid)
         tx.after_commit(self.recent.replace, redacted)
+
+
+def _becomes(membership: str, event: Event, replaced: Event | None) -> int:
+    """Return by how much a state event changes the number of users with a membership: -1, 0 or 1."""
+    if event.type != MEMBER or not event.is_state:
+        return 0
+    was = replaced is not None and replaced.content.get("membership") == membership
+    return int(event.content.get("membership") == membership) - int(was)
 
 
 def _sentence(error: ProtocolError) -> str:

@@ -28,16 +28,17 @@ def load(conn: Connection, room: RoomNid) -> Room:
     row = conn.execute(_SELECT, {"wanted": room}).one()
     packed = array("q")
     packed.frombytes(row.extremities)
-    extremities = tuple(EventNid(nid) for nid in packed)
     return Room(
-        room,
-        row.room_id,
-        ROOM_VERSIONS[row.version],
-        row.head,
-        row.depth,
-        extremities,
-        row.snapshot,
-        row.published,
+        nid=room,
+        room_id=row.room_id,
+        version=ROOM_VERSIONS[row.version],
+        newest=row.head,
+        depth=row.depth,
+        extremities=tuple(EventNid(nid) for nid in packed),
+        snapshot=row.snapshot,
+        joined=row.joined,
+        invited=row.invited,
+        published=row.published,
     )
 
 
@@ -48,6 +49,7 @@ def advance(tx: Write, room: Room) -> None:
         {
             "room_nid": room.nid, "new_head": room.newest, "new_depth": room.depth,
             "new_extremities": array("q", room.extremities).tobytes(), "new_snapshot": room.snapshot,
+            "new_joined": room.joined, "new_invited": room.invited,
         },
     )  # fmt: skip
 
@@ -64,8 +66,7 @@ def heads(conn: Connection, wanted: Iterable[RoomNid]) -> dict[RoomNid, tuple[Ev
 
 
 _SELECT = sa.select(
-    rooms.c.room_id, rooms.c.version, rooms.c.head, rooms.c.depth, rooms.c.extremities, rooms.c.snapshot,
-    rooms.c.published,
+    rooms.c.room_id, rooms.c.version, rooms.c.head, rooms.c.depth, rooms.c.extremities, rooms.c.snapshot, rooms.c.joined, rooms.c.invited, rooms.c.published,
 ).where(rooms.c.nid == sa.bindparam("wanted"))  # fmt: skip
 _ADVANCE = (
     rooms.update()
@@ -73,5 +74,7 @@ _ADVANCE = (
     .values(
         head=sa.bindparam("new_head"), depth=sa.bindparam("new_depth"), extremities=sa.bindparam("new_extremities"),
         snapshot=sa.bindparam("new_snapshot"),
+        joined=sa.bindparam("new_joined"),
+        invited=sa.bindparam("new_invited"),
     )
 )  # fmt: skip

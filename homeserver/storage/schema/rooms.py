@@ -39,6 +39,9 @@ rooms = Table(
     Column("depth", Number, nullable=False, default=0),
     Column("extremities", Bytes, nullable=False, default=b""),
     Column("snapshot", Number, ForeignKey("snapshots.nid", use_alter=True)),
+    # How many are joined and invited, kept so that nobody has to count.
+    Column("joined", Number, nullable=False, default=0),
+    Column("invited", Number, nullable=False, default=0),
     Column("published", Boolean, nullable=False, default=False),
     info={"pruned": "by deletion of the room"},
 )
