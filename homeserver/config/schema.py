@@ -35,7 +35,6 @@ class Database:
         check=check_database_url,
         secret=True,
     )
-    pool_size: int = option(8, "Most connections open at once.", at_least=2, at_most=1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from homeserver.cli import app
 from homeserver.config import Config
 from homeserver.config.options import sections_of
+from homeserver.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -59,7 +60,9 @@ def test_options_that_a_page_names_exist(name: str) -> None:
 
     known = {option.name for option in options}
     sections = "|".join(section.name for section in sections_of(Config) if section.name)
-    assert {found for found in re.findall(rf"`((?:{sections})\.[a-z_0-9]+)`", text) if found not in known} == set()
+    named = re.findall(rf"`((?:{sections})\.[a-z_0-9]+)`", text)
+    packages = {name for name in named if (ROOT / name.replace(".", "/")).is_dir()}
+    assert set(named) - packages <= known
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,3 +103,10 @@ def test_every_command_explains_itself() -> None:
     for group in (command, command.commands["user"], command.commands["config"]):  # type: ignore[attr-defined]
         for each in group.commands.values():
             assert each.help, each.name
+
+
+def test_series_that_a_page_or_a_rule_names_exist() -> None:
+    there = Metrics().page().decode()
+    for path in (ROOT / "docs/operation/monitor.md", ROOT / "config/prometheus-rules.yml"):
+        series = set(re.findall(r"\bisthmus_[a-z_]+", path.read_text(encoding="utf-8")))
+        assert {name for name in series if name not in there} == set(), path

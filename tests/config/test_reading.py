@@ -160,7 +160,7 @@ def test_flags_have_several_spellings_in_the_environment(flag: str) -> None:
         ("[http]\nmax_pending = 'many'", 'http.max_pending: expected a whole number, got "many"'),
         ("[http]\nmax_pending = true", "http.max_pending: expected a whole number, got true"),
         ("[http]\nmax_pending = 0", "http.max_pending: expected at least 1, got 0"),
-        ("[database]\npool_size = 5000", "database.pool_size: expected at most 1000, got 5000"),
+        ("[passwords]\nmax_concurrent = 500", "passwords.max_concurrent: expected at most 64, got 500"),
         ("[http]\nlisten = '1.2.3.4:5'", 'http.listen: expected a list of texts, got "1.2.3.4:5"'),
         ("[presence]\nenabled = 'no'", 'presence.enabled: expected true or false, got "no"'),
         ("[rate_limits]\nlogin_per_second = inf", "rate_limits.login_per_second: expected a number, got inf"),
