@@ -9,6 +9,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from federation.core.ids import parse_server_name
 from federation.core.signing import SigningKey, parse_keys
 from homeserver import logs
 from homeserver.client_api import ROUTES
@@ -18,8 +19,17 @@ from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
 from homeserver.metrics import Metrics
 from homeserver.services import Services
+from homeserver.services.auth_stages import AuthStages
+from homeserver.services.credentials import Credentials
+from homeserver.services.devices import Devices
+from homeserver.services.interactive_auth import InteractiveAuth
+from homeserver.services.live import Live
+from homeserver.services.login import LogIn
+from homeserver.services.passwords import Passwords
 from homeserver.services.rate_limits import RateLimits
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, open_database
+from homeserver.services.registration import Registration
+from homeserver.services.sessions import Sessions
+from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
 from homeserver.storage.migrations import runner
 from homeserver.storage.names import Names
 
@@ -57,6 +67,7 @@ class Application:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.services.credentials.passwords.close()
         await self.db.close()
 
     async def _listen(self, server: web.Server, place: str) -> str:
@@ -87,12 +98,28 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     db = open_database(config.database.url, metrics.batch_written)
     await runner.prepare(db)
     names = Names()
+    live = Live(clock, await db.read(current_position))
+    limits = RateLimits(config.rate_limits, clock)
+    server_name = parse_server_name(config.server_name)
+    sessions = Sessions(db, clock, ids, config.sessions)
+    passwords = Passwords(config.passwords, ids)
+    credentials = Credentials(server_name, db, passwords, limits)
+    interactive_auth = InteractiveAuth(db, clock, ids, AuthStages(db, clock, credentials).all())
     services = Services(
         config=config,
         clock=clock,
         ids=ids,
         db=db,
-        limits=RateLimits(config.rate_limits, clock),
+        limits=limits,
+        live=live,
+        sessions=sessions,
+        credentials=credentials,
+        interactive_auth=interactive_auth,
+        registration=Registration(
+            config.registration, server_name, db, clock, names, passwords, interactive_auth, sessions
+        ),
+        login=LogIn(db, clock, ids, credentials, interactive_auth, sessions),
+        devices=Devices(db, interactive_auth, sessions),
     )
     door = Door(Router(ROUTES), services, metrics.request_answered)
     return Application(config, services, metrics, db, door)

@@ -133,11 +133,13 @@ class Door:
             return None
         token = _token(request)
         if token is None:
-            if auth is Auth.REQUIRED:
+            if auth is not Auth.OPTIONAL:
                 raise MissingToken("Missing access token")
             return None
         agent = request.headers.get("User-Agent", "")
-        return await self.services.sessions.authenticate(token, address=address, agent=agent)
+        return await self.services.sessions.authenticate(
+            token, address=address, agent=agent, even_locked=auth is Auth.EVEN_LOCKED
+        )
 
     async def _object(self, request: web.BaseRequest) -> JsonObject:
         raw = await self._read(request)

@@ -61,6 +61,7 @@ class Auth(enum.Enum):
     """Whether an endpoint wants an access token."""
 
     REQUIRED = "required"
+    EVEN_LOCKED = "required, and answered to those whose account is locked too"
     OPTIONAL = "optional"
     NONE = "none"
 

@@ -15,3 +15,12 @@ class Device:
     display_name: str | None
     last_seen_at: int | None
     last_seen_ip: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDevice:
+    """What a client says about the device that it logs in."""
+
+    device_id: DeviceID | None = None
+    display_name: str | None = None
+    refreshable: bool = False

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from federation.core.ids import DeviceID, UserID
 from homeserver.model.accounts import Requester
-from homeserver.model.nids import DeviceNid
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,8 @@ class Pair:
     """An access token as it is given to a client, with a refresh token if the client can refresh."""
 
     access: str
-    expires_at: int | None
+    lifetime_ms: int | None = None
+    expires_at: int | None = None
     refresh: str | None = None
     refresh_expires_at: int | None = None
 
@@ -34,9 +34,7 @@ class Login:
 
     user_id: UserID
     device_id: DeviceID
-    device: DeviceNid
     pair: Pair
-    lifetime_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

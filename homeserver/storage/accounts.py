@@ -31,24 +31,24 @@ def find(conn: Connection, user_id: UserID) -> Account | None:
     return None if row is None else Account(*row)
 
 
-def create(tx: Write, user: UserNid, *, password_hash: str | None, admin: bool, now: int) -> None:
-    """Store a new account. The caller has made sure that the name is free."""
-    tx.conn.execute(
-        accounts.insert().values(user=user, password_hash=password_hash, admin=admin, created_at=now)
-    )
+def create(tx: Write, user: UserNid, *, admin: bool, now: int) -> None:
+    """Store a new account without a password. The caller has made sure that the name is free."""
+    tx.conn.execute(accounts.insert().values(user=user, admin=admin, created_at=now))
 
 
-def set_password_hash(tx: Write, user: UserNid, password_hash: str | None) -> None:
-    """Replace the hash of an account's password; None takes the password away."""
+def set_password(tx: Write, user: UserNid, password_hash: str, keys: Iterable[ScramKeys]) -> None:
+    """Store what is kept of a new password in the place of what was kept of the old one."""
     tx.conn.execute(accounts.update().where(accounts.c.user == user).values(password_hash=password_hash))
-
-
-def replace_scram_keys(tx: Write, user: UserNid, keys: Iterable[ScramKeys]) -> None:
-    """Store the keys of a new password in the place of those of the old one."""
     tx.conn.execute(scram_keys.delete().where(scram_keys.c.user == user))
     rows = [{"user": user, **asdict(key)} for key in keys]
     if rows:
         tx.conn.execute(scram_keys.insert(), rows)
+
+
+def has_scram_keys(conn: Connection, user: UserNid) -> bool:
+    """Return whether keys are kept of an account's password."""
+    query = sa.select(scram_keys.c.mechanism).where(scram_keys.c.user == user).limit(1)
+    return conn.execute(query).first() is not None
 
 
 def scram_keys_of(conn: Connection, user: UserNid) -> list[ScramKeys]:
@@ -71,6 +71,4 @@ def deactivate(tx: Write, user: UserNid, now: int) -> None:
     """Take password, keys and profile away, and mark the account; its name stays taken."""
     tx.conn.execute(scram_keys.delete().where(scram_keys.c.user == user))
     tx.conn.execute(profiles.delete().where(profiles.c.user == user))
-    tx.conn.execute(
-        accounts.update().where(accounts.c.user == user).values(password_hash=None, deactivated_at=now)
-    )
+    tx.conn.execute(accounts.update().where(accounts.c.user == user).values(password_hash=None, deactivated_at=now))

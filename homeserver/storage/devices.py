@@ -45,9 +45,7 @@ def find(conn: Connection, user: UserNid, device_id: DeviceID) -> Device | None:
 
 def add(tx: Write, user: UserNid, device_id: DeviceID, display_name: str | None, now: int) -> DeviceNid:
     """Store a new device; return its number."""
-    insert = devices.insert().values(
-        user=user, device_id=device_id, display_name=display_name, created_at=now
-    )
+    insert = devices.insert().values(user=user, device_id=device_id, display_name=display_name, created_at=now)
     return DeviceNid(tx.conn.execute(insert.returning(devices.c.nid)).scalar_one())
 
 

@@ -71,9 +71,7 @@ def add_pair(tx: Write, device: DeviceNid, pair: Pair, now: int) -> None:
     """Store the tokens of a device."""
     access_hash = hash_of(pair.access)
     tx.conn.execute(
-        access_tokens.insert().values(
-            hash=access_hash, device=device, created_at=now, expires_at=pair.expires_at
-        )
+        access_tokens.insert().values(hash=access_hash, device=device, created_at=now, expires_at=pair.expires_at)
     )
     if pair.refresh is not None:
         tx.conn.execute(
@@ -133,9 +131,7 @@ def find_refresh(conn: Connection, token_hash: bytes) -> Refresh | None:
 def set_successor(tx: Write, token_hash: bytes, successor_hash: bytes) -> None:
     """Note which refresh token was given out for this one."""
     tx.conn.execute(
-        refresh_tokens.update()
-        .where(refresh_tokens.c.hash == token_hash)
-        .values(successor_hash=successor_hash)
+        refresh_tokens.update().where(refresh_tokens.c.hash == token_hash).values(successor_hash=successor_hash)
     )
 
 

@@ -1,0 +1,78 @@
+"""Devices of a user: https://spec.matrix.org/v1.19/client-server-api/#device-management."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from federation.core.ids import DeviceID
+from homeserver.errors import NotFound
+from homeserver.model.accounts import Requester
+from homeserver.model.devices import Device
+from homeserver.model.nids import DeviceNid, UserNid
+from homeserver.services.interactive_auth import InteractiveAuth, Passed
+from homeserver.services.sessions import Sessions
+from homeserver.storage import devices
+from homeserver.storage.database import Database, Write
+
+Removal = Callable[[Write, UserNid, Sequence[DeviceNid]], object]
+"""Told inside the write that removes devices of a user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Shows, renames and removes devices; removing one ends its session."""
+
+    db: Database
+    interactive_auth: InteractiveAuth
+    sessions: Sessions
+    on_removal: list[Removal] = field(default_factory=list)
+    """What else goes with a device; filled by the composition root."""
+
+    async def all(self, who: Requester) -> Sequence[Device]:
+        """Return the user's devices."""
+        return [self._fresh(device) for device in await self.db.read(lambda conn: devices.of_user(conn, who.user))]
+
+    async def one(self, who: Requester, device_id: DeviceID) -> Device:
+        """Return one of the user's devices. Raises `NotFound`."""
+        return self._fresh(_found(await self.db.read(lambda conn: devices.find(conn, who.user, device_id))))
+
+    async def rename(self, who: Requester, device_id: DeviceID, display_name: str | None) -> None:
+        """Give a device another display name; None leaves it. Raises `NotFound`."""
+
+        def rename(tx: Write) -> None:
+            device = _found(devices.find(tx.conn, who.user, device_id))
+            if display_name is not None:
+                devices.rename(tx, device.nid, display_name)
+
+        await self.db.write(rename)
+
+    async def remove(self, who: Requester, device_ids: Collection[DeviceID], passed: Passed | None = None) -> None:
+        """Remove those of the user's devices that are named."""
+
+        def remove(tx: Write) -> None:
+            if passed is not None:
+                self.interactive_auth.use_up(tx, passed)
+            self.removed(tx, who.user, devices.remove(tx, who.user, device_ids))
+
+        await self.db.write(remove)
+
+    async def remove_all(self, who: Requester) -> None:
+        """Remove all devices of the user."""
+        await self.db.write(lambda tx: self.removed(tx, who.user, devices.remove_all(tx, who.user)))
+
+    def removed(self, tx: Write, user: UserNid, gone: Sequence[DeviceNid]) -> None:
+        """Tell, in the write that has removed devices, those who keep something of them."""
+        if not gone:
+            return
+        for tell in self.on_removal:
+            tell(tx, user, gone)
+        tx.after_commit(self.sessions.forget, user)
+
+    def _fresh(self, device: Device) -> Device:
+        seen = self.sessions.last_seen(device.nid)
+        return replace(device, last_seen_at=seen.at, last_seen_ip=seen.ip) if seen is not None else device
+
+
+def _found(device: Device | None) -> Device:
+    if device is None:
+        raise NotFound("No such device")
+    return device
