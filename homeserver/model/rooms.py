@@ -44,5 +44,7 @@ class RoomMembership:
     room: RoomNid
     membership: Membership
     event: EventNid
+    began: EventNid
+    """The event with which the user came to this membership; `event` may be one that changed their name since."""
     sender: UserNid
     forgotten: bool

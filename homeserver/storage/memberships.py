@@ -22,8 +22,11 @@ def store(
         "membership": str(membership), "event": event, "sender": sender, "display_name": display_name,
         "avatar_url": avatar_url, "forgotten": False, "stripped_state": stripped_state,
     }  # fmt: skip
-    statement = upsert(tx.conn, memberships).values(room=room, user=user, **values)
-    tx.conn.execute(statement.on_conflict_do_update(index_elements=["room", "user"], set_=values))
+    statement = upsert(tx.conn, memberships).values(room=room, user=user, began=event, **values)
+    new = statement.excluded
+    same = memberships.c.membership == new.membership
+    began = sa.case((same, memberships.c.began), else_=new.event)
+    tx.conn.execute(statement.on_conflict_do_update(index_elements=["room", "user"], set_={**values, "began": began}))
 
 
 def forget_names(tx: Write, event: EventNid) -> None:
@@ -43,24 +46,23 @@ def of_user_in(conn: Connection, room: RoomNid, user: UserNid) -> RoomMembership
     row = conn.execute(_ONE, {"room_nid": room, "user_nid": user}).one_or_none()
     if row is None:
         return None
-    return RoomMembership(room, Membership(row.membership), row.event, row.sender, row.forgotten)
+    return RoomMembership(room, Membership(row.membership), row.event, row.began, row.sender, row.forgotten)
 
 
-def of_user(
-    conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None
-) -> list[RoomMembership]:
+def of_user(conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None) -> list[RoomMembership]:
     """Return the rooms of a user, by membership."""
     query = sa.select(
         memberships.c.room,
         memberships.c.membership,
         memberships.c.event,
+        memberships.c.began,
         memberships.c.sender,
         memberships.c.forgotten,
     ).where(memberships.c.user == user)
     if kinds is not None:
         query = query.where(memberships.c.membership.in_([str(kind) for kind in kinds]))
     return [
-        RoomMembership(RoomNid(row.room), Membership(row.membership), row.event, row.sender, row.forgotten)
+        RoomMembership(RoomNid(row.room), Membership(row.membership), row.event, row.began, row.sender, row.forgotten)
         for row in conn.execute(query)
     ]
 
@@ -133,5 +135,5 @@ def share_a_room(conn: Connection, user: UserNid, other: UserNid) -> bool:
 
 
 _ONE = sa.select(
-    memberships.c.membership, memberships.c.event, memberships.c.sender, memberships.c.forgotten
+    memberships.c.membership, memberships.c.event, memberships.c.began, memberships.c.sender, memberships.c.forgotten
 ).where(memberships.c.room == sa.bindparam("room_nid"), memberships.c.user == sa.bindparam("user_nid"))

@@ -89,6 +89,8 @@ memberships = Table(
     reference("user", "users.nid", primary_key=True),
     Column("membership", Key, nullable=False),
     reference("event", "events.nid", ondelete=None),
+    # The event with which the user came to this membership; `event` may be a later one that changed their name.
+    reference("began", "events.nid", ondelete=None),
     reference("sender", "users.nid", ondelete=None),
     Column("display_name", Text),
     Column("avatar_url", Text),
