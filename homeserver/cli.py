@@ -20,7 +20,12 @@ DEFAULT_DATA = Path("data")
 DEFAULT_PORT = 8008
 
 app = typer.Typer(
-    help="Isthmus: a Matrix homeserver.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="Isthmus: a Matrix homeserver.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    # Its tracebacks show the values of variables, passwords among them.
+    pretty_exceptions_enable=False,
 )
 user_app = typer.Typer(help="Accounts of this server.", no_args_is_help=True)
 config_app = typer.Typer(help="What can be configured.", no_args_is_help=True)
@@ -136,9 +141,7 @@ def _needed(given: Path | None) -> Path:
     file = _find(given)
     if file is None:
         usual = DEFAULT_DATA / FILE_NAME
-        _fail(
-            f"there is no {usual}; make it with `isthmus init --server-name NAME`, or name one with --config"
-        )
+        _fail(f"there is no {usual}; make it with `isthmus init --server-name NAME`, or name one with --config")
     return file
 
 
