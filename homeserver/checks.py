@@ -114,9 +114,7 @@ def certificates(config: Config) -> Iterator[Finding]:
     for name, tls in (("federation", config.federation), ("xmpp", config.xmpp)):
         if tls.tls_certificate:
             try:
-                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-                    tls.tls_certificate, tls.tls_key
-                )
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls.tls_certificate, tls.tls_key)
             except (OSError, ssl.SSLError) as error:
                 text = f"{tls.tls_certificate} and {tls.tls_key} cannot be used: {error}"
                 yield Finding(

@@ -37,9 +37,7 @@ SECRET_TEXTS = (
     # A query string or a form.
     re.compile(r"""(?i)((?:access|refresh|login)_?token=|\bpassword=|\bsecret=|loginToken=)[^&\s"']+"""),
     # A JSON body or the repr of a dict.
-    re.compile(
-        r"""(?i)(["'][\w.]*(?:password|token|secret|authorization)[\w.]*["']\s*:\s*["'])(?:[^"'\\]|\\.)*"""
-    ),
+    re.compile(r"""(?i)(["'][\w.]*(?:password|token|secret|authorization)[\w.]*["']\s*:\s*["'])(?:[^"'\\]|\\.)*"""),
     # The password of a database URL.
     re.compile(r"(\w+://[^:/@\s]*:)[^@/\s]+(?=@)"),
 )

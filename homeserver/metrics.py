@@ -72,9 +72,7 @@ class Metrics:
             buckets=FAST_SECONDS,
             registry=self.registry,
         )
-        self._waiters = Gauge(
-            "isthmus_live_waiters", "Long polls that wait for news.", registry=self.registry
-        )
+        self._waiters = Gauge("isthmus_live_waiters", "Long polls that wait for news.", registry=self.registry)
 
     def request_answered(self, endpoint: str, method: str, status: int, seconds: float) -> None:
         """Count a request; `endpoint` is the path as the route has it, with names for its parts."""

@@ -38,9 +38,7 @@ LEAKS = [
 
 @pytest.mark.parametrize("form", ["json", "console"])
 @pytest.mark.parametrize(("text", "secret"), LEAKS)
-def test_secrets_are_told_by_their_form(
-    text: str, secret: str, form: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_secrets_are_told_by_their_form(text: str, secret: str, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Logging(format=form))
     structlog.get_logger().info(text, detail=text, nested=[{"text": text}])
     logging.getLogger("asyncio").warning(text)
@@ -62,9 +60,7 @@ def test_secrets_are_told_by_their_form(
 )
 def test_secrets_are_told_by_their_name(name: str, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Logging(format=form))
-    structlog.get_logger().info(
-        "call", **{name: "S3CRET"}, body={"auth": {name: ["S3CRET"]}, "user": "alice"}
-    )
+    structlog.get_logger().info("call", **{name: "S3CRET"}, body={"auth": {name: ["S3CRET"]}, "user": "alice"})
 
     written = capsys.readouterr().err
     assert "alice" in written

@@ -49,9 +49,7 @@ class Http:
         "Addresses or networks of reverse proxies; X-Forwarded-For is believed only from these.",
         check=check_network,
     )
-    max_body_bytes: int = option(
-        10 * 1024 * 1024, "Largest body of a request, media uploads apart.", at_least=131072
-    )
+    max_body_bytes: int = option(10 * 1024 * 1024, "Largest body of a request, media uploads apart.", at_least=131072)
     max_pending: int = option(
         1000, "Most requests worked on at once, long polls apart; above it the answer is 503.", at_least=1
     )
@@ -95,14 +93,10 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passwords:
-    argon2_memory_kib: int = option(
-        65536, "Memory that hashing one password takes.", at_least=1024, at_most=4194304
-    )
+    argon2_memory_kib: int = option(65536, "Memory that hashing one password takes.", at_least=1024, at_most=4194304)
     argon2_iterations: int = option(3, "Passes over that memory.", at_least=1, at_most=100)
     min_length: int = option(8, "Fewest characters of a new password.", at_least=1, at_most=512)
-    max_concurrent: int = option(
-        2, "Passwords hashed at the same time; the others wait.", at_least=1, at_most=64
-    )
+    max_concurrent: int = option(2, "Passwords hashed at the same time; the others wait.", at_least=1, at_most=64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,21 +112,15 @@ class Sessions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimits:
     enabled: bool = option(True, "Whether clients are slowed down at all.")
-    messages_per_second: float = option(
-        10.0, "Events a user may send a second, in the long run.", at_least=0.001
-    )
+    messages_per_second: float = option(10.0, "Events a user may send a second, in the long run.", at_least=0.001)
     messages_burst: int = option(50, "Events a user may send at once.", at_least=1)
     login_per_second: float = option(
         0.2, "Attempts to log in a second, from one address and for one account.", at_least=0.001
     )
     login_burst: int = option(10, "Attempts to log in at once.", at_least=1)
-    registration_per_second: float = option(
-        0.1, "Attempts to register a second, from one address.", at_least=0.001
-    )
+    registration_per_second: float = option(0.1, "Attempts to register a second, from one address.", at_least=0.001)
     registration_burst: int = option(10, "Attempts to register at once.", at_least=1)
-    joins_per_second: float = option(
-        1.0, "Rooms a user may create, join or invite to, a second.", at_least=0.001
-    )
+    joins_per_second: float = option(1.0, "Rooms a user may create, join or invite to, a second.", at_least=0.001)
     joins_burst: int = option(50, "Rooms a user may create, join or invite to, at once.", at_least=1)
     media_per_second: float = option(5.0, "Uploads of a user a second.", at_least=0.001)
     media_burst: int = option(50, "Uploads of a user at once.", at_least=1)
@@ -156,9 +144,7 @@ class Xmpp:
     listen: tuple[str, ...] = option(
         ("127.0.0.1:5222",), "Where XMPP clients connect, with STARTTLS.", check=check_listen
     )
-    tls_certificate: str = option(
-        "", "PEM file with the certificate chain; a self-signed one is made for localhost."
-    )
+    tls_certificate: str = option("", "PEM file with the certificate chain; a self-signed one is made for localhost.")
     tls_key: str = option("", "PEM file with its private key.")
 
 
@@ -166,12 +152,8 @@ class Xmpp:
 class Media:
     path: str = option("data/media", "Directory that holds the files.")
     max_upload_bytes: int = option(104857600, "Largest file that a user may upload.", at_least=1)
-    max_pixels: int = option(
-        50_000_000, "Largest image (width times height) that thumbnails are made of.", at_least=1
-    )
-    unused_expires_seconds: int = option(
-        86400, "How long a reserved content URI waits for its upload.", at_least=60
-    )
+    max_pixels: int = option(50_000_000, "Largest image (width times height) that thumbnails are made of.", at_least=1)
+    unused_expires_seconds: int = option(86400, "How long a reserved content URI waits for its upload.", at_least=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +161,7 @@ class Voip:
     turn_uris: tuple[str, ...] = option(
         (), 'TURN servers for calls, such as "turn:turn.example.org?transport=udp".', check=check_turn_uri
     )
-    turn_shared_secret: str = option(
-        "", "The secret shared with them (static-auth-secret of coturn).", secret=True
-    )
+    turn_shared_secret: str = option("", "The secret shared with them (static-auth-secret of coturn).", secret=True)
     turn_user_lifetime_seconds: int = option(86400, "How long a user's TURN password works.", at_least=60)
 
 
@@ -196,9 +176,7 @@ class Support:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caches:
-    budget_bytes: int = option(
-        128 * 1024 * 1024, "Memory for all caches together, about.", at_least=4 * 1024 * 1024
-    )
+    budget_bytes: int = option(128 * 1024 * 1024, "Memory for all caches together, about.", at_least=4 * 1024 * 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

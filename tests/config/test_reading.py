@@ -63,9 +63,7 @@ def test_every_default_is_within_its_own_bounds() -> None:
             if isinstance(default, int | float) and not isinstance(default, bool):
                 assert declared.at_least is None or default >= declared.at_least, option.name
                 assert declared.at_most is None or default <= declared.at_most, option.name
-            for item in (
-                (default,) if isinstance(default, str) else default if isinstance(default, tuple) else ()
-            ):
+            for item in (default,) if isinstance(default, str) else default if isinstance(default, tuple) else ():
                 assert not declared.one_of or item in declared.one_of, option.name
                 if declared.check is not None:
                     declared.check(item)
@@ -136,9 +134,7 @@ def test_variables_of_our_own_tools_are_not_options() -> None:
 
 @pytest.mark.parametrize("flag", ["true", "yes", "on", "1", "TRUE"])
 def test_flags_have_several_spellings_in_the_environment(flag: str) -> None:
-    assert load(
-        None, {"ISTHMUS_SERVER_NAME": "a", "ISTHMUS_REGISTRATION__ENABLED": flag}
-    ).registration.enabled
+    assert load(None, {"ISTHMUS_SERVER_NAME": "a", "ISTHMUS_REGISTRATION__ENABLED": flag}).registration.enabled
 
 
 # What is written, what is said.
@@ -224,9 +220,7 @@ def test_secrets_are_not_repeated_in_problems(tmp_path: Path) -> None:
 
 
 def test_the_server_name_has_to_be_given() -> None:
-    with pytest.raises(
-        ConfigError, match=r"server_name: has to be given, in the file or as ISTHMUS_SERVER_NAME"
-    ):
+    with pytest.raises(ConfigError, match=r"server_name: has to be given, in the file or as ISTHMUS_SERVER_NAME"):
         load(None, {})
 
 

@@ -48,9 +48,7 @@ def test_the_manual_names_every_option_and_its_variable() -> None:
             assert f"`{option.variable}`" in page
 
 
-@pytest.mark.parametrize(
-    "value", ["", 'a"b\\c', "tab\tnew\nline", "ü😀", "\x7f\x01", True, 5, 0.5, ("a", "b"), ()]
-)
+@pytest.mark.parametrize("value", ["", 'a"b\\c', "tab\tnew\nline", "ü😀", "\x7f\x01", True, 5, 0.5, ("a", "b"), ()])
 def test_values_are_written_as_toml_reads_them(value: str | bool | int | float | tuple[str, ...]) -> None:
     read = tomllib.loads(f"x = {toml(value)}")["x"]
     assert (tuple(read) if isinstance(read, list) else read) == value
