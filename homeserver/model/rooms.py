@@ -48,3 +48,4 @@ class RoomMembership:
     """The event with which the user came to this membership; `event` may be one that changed their name since."""
     sender: UserNid
     forgotten: bool
+    display_name: str | None

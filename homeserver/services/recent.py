@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from homeserver.model.events import Event
-from homeserver.model.nids import RoomNid
+from homeserver.model.nids import DeviceNid, EventNid, RoomNid
 
 
 @dataclass(slots=True)
@@ -29,6 +29,18 @@ class Recent:
         self._most_events = most_events
         self._most_in_a_room = most_in_a_room
         self._count = 0
+        self._sent_as: OrderedDict[EventNid, tuple[DeviceNid, str]] = OrderedDict()
+
+    def sent_as(self, event: EventNid, device: DeviceNid, txn_id: str) -> None:
+        """Remember the transaction by which a device sent an event."""
+        self._sent_as[event] = (device, txn_id)
+        if len(self._sent_as) > self._most_events:
+            self._sent_as.popitem(last=False)
+
+    def transaction_id(self, event: EventNid, device: DeviceNid) -> str | None:
+        """Return the transaction ID of an event in the window, for the device that sent it."""
+        sent = self._sent_as.get(event)
+        return sent[1] if sent is not None and sent[0] == device else None
 
     def add(self, event: Event) -> None:
         """Take in a new event."""

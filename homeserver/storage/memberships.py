@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from federation.core.events.content import Membership
+from federation.core.ids import ServerName, UserID
 from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.model.rooms import Member, RoomMembership
 from homeserver.storage.database import Write, upsert
@@ -46,7 +47,9 @@ def of_user_in(conn: Connection, room: RoomNid, user: UserNid) -> RoomMembership
     row = conn.execute(_ONE, {"room_nid": room, "user_nid": user}).one_or_none()
     if row is None:
         return None
-    return RoomMembership(room, Membership(row.membership), row.event, row.began, row.sender, row.forgotten)
+    return RoomMembership(
+        room, Membership(row.membership), row.event, row.began, row.sender, row.forgotten, row.display_name
+    )
 
 
 def of_user(conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None) -> list[RoomMembership]:
@@ -58,11 +61,20 @@ def of_user(conn: Connection, user: UserNid, kinds: Collection[Membership] | Non
         memberships.c.began,
         memberships.c.sender,
         memberships.c.forgotten,
+        memberships.c.display_name,
     ).where(memberships.c.user == user)
     if kinds is not None:
         query = query.where(memberships.c.membership.in_([str(kind) for kind in kinds]))
     return [
-        RoomMembership(RoomNid(row.room), Membership(row.membership), row.event, row.began, row.sender, row.forgotten)
+        RoomMembership(
+            RoomNid(row.room),
+            Membership(row.membership),
+            row.event,
+            row.began,
+            row.sender,
+            row.forgotten,
+            row.display_name,
+        )
         for row in conn.execute(query)
     ]
 
@@ -118,6 +130,28 @@ def counts(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, dict[Mem
     return found
 
 
+def has_joined_any(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> bool:
+    """Return whether a user has joined one of these rooms."""
+    query = sa.select(memberships.c.room).where(
+        memberships.c.user == user,
+        memberships.c.membership == str(Membership.JOIN),
+        memberships.c.room.in_(list(rooms)),
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
+def joined_of(conn: Connection, room: RoomNid, user_ids: Iterable[UserID]) -> set[UserID]:
+    """Return those of these users who are joined to a room."""
+    query = _JOINED_IDS.where(memberships.c.room == room, users.c.user_id.in_(list(user_ids)))
+    return {UserID(user_id) for user_id in conn.execute(query).scalars()}
+
+
+def some_joined_from(conn: Connection, room: RoomNid, server_name: ServerName, *, limit: int) -> list[UserID]:
+    """Return some of the users of a server who are joined to a room."""
+    query = _JOINED_IDS.where(memberships.c.room == room, users.c.user_id.endswith(f":{server_name}", autoescape=True))
+    return [UserID(user_id) for user_id in conn.execute(query.limit(limit)).scalars()]
+
+
 def share_a_room(conn: Connection, user: UserNid, other: UserNid) -> bool:
     """Return whether two users are joined to a common room."""
     theirs = memberships.alias()
@@ -134,6 +168,16 @@ def share_a_room(conn: Connection, user: UserNid, other: UserNid) -> bool:
     return conn.execute(query).first() is not None
 
 
+_JOINED_IDS = (
+    sa.select(users.c.user_id)
+    .join(memberships, memberships.c.user == users.c.nid)
+    .where(memberships.c.membership == str(Membership.JOIN))
+)
 _ONE = sa.select(
-    memberships.c.membership, memberships.c.event, memberships.c.began, memberships.c.sender, memberships.c.forgotten
+    memberships.c.membership,
+    memberships.c.event,
+    memberships.c.began,
+    memberships.c.sender,
+    memberships.c.forgotten,
+    memberships.c.display_name,
 ).where(memberships.c.room == sa.bindparam("room_nid"), memberships.c.user == sa.bindparam("user_nid"))

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
 from homeserver.model.events import Event
+from homeserver.model.nids import RoomNid, UserNid
 from homeserver.storage.database import Write
 from homeserver.storage.names import Names
 from homeserver.storage.schema.rooms import relations
@@ -37,3 +41,21 @@ def store(tx: Write, names: Names, event: Event) -> None:
 def remove(tx: Write, event: Event) -> None:
     """Let a redacted event relate to nothing."""
     tx.conn.execute(relations.delete().where(relations.c.event == event.nid))
+
+
+def annotated(
+    conn: Connection, names: Names, room: RoomNid, sender: UserNid, parent: str, event_type: str, key: str | None
+) -> bool:
+    """Return whether a sender has annotated an event with this type and key already."""
+    kind, type_nid = names.type(conn, "m.annotation"), names.type(conn, event_type)
+    if kind is None or type_nid is None:
+        return False
+    query = sa.select(relations.c.event).where(
+        relations.c.room == room,
+        relations.c.parent == parent,
+        relations.c.rel_type == kind,
+        relations.c.type == type_nid,
+        relations.c.sender == sender,
+        relations.c.key == key,
+    )
+    return conn.execute(query.limit(1)).first() is not None

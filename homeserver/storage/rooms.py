@@ -2,9 +2,10 @@
 
 from array import array
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from federation.core.ids import RoomID
 from federation.core.room_versions import ROOM_VERSIONS, RoomVersion
@@ -25,11 +26,20 @@ def create(tx: Write, names: Names, room_id: RoomID, version: RoomVersion, now_m
 
 def load(conn: Connection, room: RoomNid) -> Room:
     """Return the head of a room that is stored."""
-    row = conn.execute(_SELECT, {"wanted": room}).one()
+    return _room(conn.execute(_ONE, {"wanted": room}).one())
+
+
+def load_many(conn: Connection, wanted: Iterable[RoomNid]) -> dict[RoomNid, Room]:
+    """Return the heads of these rooms, in one query."""
+    found = conn.execute(_SELECT.where(rooms.c.nid.in_(list(wanted))))
+    return {RoomNid(row.nid): _room(row) for row in found}
+
+
+def _room(row: Row[Any]) -> Room:
     packed = array("q")
     packed.frombytes(row.extremities)
     return Room(
-        nid=room,
+        nid=row.nid,
         room_id=row.room_id,
         version=ROOM_VERSIONS[row.version],
         newest=row.head,
@@ -59,15 +69,8 @@ def publish(tx: Write, room: RoomNid, published: bool) -> None:
     tx.conn.execute(rooms.update().where(rooms.c.nid == room).values(published=published))
 
 
-def heads(conn: Connection, wanted: Iterable[RoomNid]) -> dict[RoomNid, tuple[EventNid, int | None]]:
-    """Return the newest event and the current snapshot of each of these rooms, in one query."""
-    query = sa.select(rooms.c.nid, rooms.c.head, rooms.c.snapshot).where(rooms.c.nid.in_(list(wanted)))
-    return {RoomNid(nid): (EventNid(head), snapshot) for nid, head, snapshot in conn.execute(query).tuples()}
-
-
-_SELECT = sa.select(
-    rooms.c.room_id, rooms.c.version, rooms.c.head, rooms.c.depth, rooms.c.extremities, rooms.c.snapshot, rooms.c.joined, rooms.c.invited, rooms.c.published,
-).where(rooms.c.nid == sa.bindparam("wanted"))  # fmt: skip
+_SELECT = sa.select(rooms)
+_ONE = _SELECT.where(rooms.c.nid == sa.bindparam("wanted"))
 _ADVANCE = (
     rooms.update()
     .where(rooms.c.nid == sa.bindparam("room_nid"))
