@@ -159,10 +159,10 @@ class Room:
         """Let a user join."""
         return self.member(user, user, "join", **content)
 
-    def levels(self, sender: UserID, users: Mapping[UserID, int], **content: Any) -> Pdu:
+    def levels(self, sender: UserID, users: Mapping[UserID, int], depth: int | None = None, **content: Any) -> Pdu:
         """Set the power levels of `users`, beside the creator's."""
         own = {} if self.version.creators_have_all_power else {self.create.sender: 100}
-        return self.sets(sender, "m.room.power_levels", {"users": {**own, **users}, **content})
+        return self.sets(sender, "m.room.power_levels", {"users": {**own, **users}, **content}, depth=depth)
 
     def fetch(self, event_id: EventID) -> Pdu | None:
         """Return an event of any branch."""

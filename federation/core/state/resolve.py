@@ -28,8 +28,8 @@ def resolve(
     fetch it: room versions from 2 on walk the whole auth chain of every state, but need only the conflicted
     part of it as events. `rejected` knows which events were rejected on receipt.
     """
-    if all(state == state_sets[0] for state in state_sets[1:]):
-        return dict(state_sets[0]) if state_sets else {}
+    if not state_sets:
+        return {}
     fetch = cache(fetch)
     if version.state_resolution is StateResolution.V1:
         return v1.resolve(state_sets, fetch)
