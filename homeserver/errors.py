@@ -172,6 +172,19 @@ class IncompatibleRoomVersion(MatrixError):
     errcode = "M_INCOMPATIBLE_ROOM_VERSION"
 
 
+class AliasTaken(MatrixError):
+    """The room alias exists already."""
+
+    status = 409
+
+
+class ServerNotTrusted(MatrixError):
+    """The third-party server is not trusted here."""
+
+    status = 403
+    errcode = "M_SERVER_NOT_TRUSTED"
+
+
 class BadAlias(MatrixError):
     """The alias does not point to the room."""
 
@@ -233,6 +246,16 @@ class CannotOverwriteMedia(MatrixError):
 
     status = 409
     errcode = "M_CANNOT_OVERWRITE_MEDIA"
+
+
+class CannotThumbnail(MatrixError):
+    """No thumbnail can be made of the content."""
+
+
+class TooSlow(MatrixError):
+    """The request's body comes too slowly."""
+
+    status = 408
 
 
 class Unrecognized(MatrixError):

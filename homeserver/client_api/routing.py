@@ -37,6 +37,7 @@ from federation.core.ids import (
 from homeserver.client_api.bodies import JsonObject
 from homeserver.errors import InvalidParam, MissingToken
 from homeserver.model.accounts import Requester
+from homeserver.model.media import MediaID, parse_media_id
 from homeserver.services import Services
 
 Json = Mapping[str, Any] | list[Any]
@@ -101,6 +102,7 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     RoomAlias: parse_alias,
     ServerName: parse_server_name,
     DeviceID: _device_id,
+    MediaID: parse_media_id,
 }
 
 

@@ -32,6 +32,6 @@ thumbnails = Table(
     Column("animated", Boolean, primary_key=True),
     Column("content_type", Text, nullable=False),
     Column("size", Number, nullable=False),
-    Column("sha256", Bytes, nullable=False),
+    Column("sha256", Bytes, nullable=False, index=True),
     info={"pruned": "with the last media of that content"},
 )
