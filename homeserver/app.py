@@ -9,29 +9,40 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from federation.core.ids import parse_server_name
+from federation.core.ids import UserID, parse_server_name
 from federation.core.signing import SigningKey, parse_keys
-from homeserver import logs
-from homeserver.client_api import ROUTES
+from homeserver import admin_api, client_api, logs
+from homeserver.background import prune
 from homeserver.client_api.http import Door
 from homeserver.client_api.routing import Router
 from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
 from homeserver.metrics import Metrics
-from homeserver.services import Services
+from homeserver.services import Services, media
+from homeserver.services.accounts import Accounts
 from homeserver.services.auth_stages import AuthStages
+from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.devices import Devices
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
+from homeserver.services.openid import OpenId
 from homeserver.services.passwords import Passwords
+from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
+from homeserver.services.recent import Recent
 from homeserver.services.registration import Registration
+from homeserver.services.registration_tokens import RegistrationTokens
+from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
+from homeserver.services.shared_secret import SharedSecret
+from homeserver.services.timeline import Timeline
 from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
+from homeserver.storage.events import Events
 from homeserver.storage.migrations import runner
 from homeserver.storage.names import Names
+from homeserver.storage.snapshots import Snapshots
 
 log = structlog.get_logger()
 
@@ -58,6 +69,8 @@ class Application:
         if self.config.metrics.listen:
             await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)  # type: ignore[arg-type]
         self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
+        self._tasks.append(asyncio.create_task(self.services.media.pruner.run(), name="media-pruner"))
+        self._tasks.append(asyncio.create_task(prune.run(self.services, self.services.clock), name="prune"))
         return addresses
 
     async def stop(self) -> None:
@@ -67,7 +80,9 @@ class Application:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.services.sessions.write_seen()
         self.services.credentials.passwords.close()
+        await self.services.media.close()
         await self.db.close()
 
     async def _listen(self, server: web.Server, place: str) -> str:
@@ -101,16 +116,22 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     live = Live(clock, await db.read(current_position))
     limits = RateLimits(config.rate_limits, clock)
     server_name = parse_server_name(config.server_name)
+    events = Events(names)
+    snapshots = Snapshots()
+    recent = Recent(live.position)
+    timeline = Timeline(server_name, key, names, events, snapshots, live, recent, clock, ids)
     sessions = Sessions(db, clock, ids, config.sessions)
     passwords = Passwords(config.passwords, ids)
     credentials = Credentials(server_name, db, passwords, limits)
     interactive_auth = InteractiveAuth(db, clock, ids, AuthStages(db, clock, credentials).all())
+    devices = Devices(db, interactive_auth, sessions)
     services = Services(
         config=config,
         clock=clock,
         ids=ids,
         db=db,
         limits=limits,
+        media=media.build(config, clock, ids, db),
         live=live,
         sessions=sessions,
         credentials=credentials,
@@ -119,15 +140,40 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
             config.registration, server_name, db, clock, names, passwords, interactive_auth, sessions
         ),
         login=LogIn(db, clock, ids, credentials, interactive_auth, sessions),
-        devices=Devices(db, interactive_auth, sessions),
+        devices=devices,
+        accounts=Accounts(db, clock, passwords, interactive_auth, devices),
+        registration_tokens=RegistrationTokens(db, clock, ids),
+        shared_secret=SharedSecret(config.registration.shared_secret, clock, ids),
+        openid=OpenId(db, clock, ids),
+        calls=Calls(config.voip, clock),
+        rooms=Rooms(db, timeline),
+        push_rules=PushRules(db, live),
     )
-    door = Door(Router(ROUTES), services, metrics.request_answered)
+    door = Door(Router(client_api.ROUTES + admin_api.ROUTES), services, metrics.request_answered)
     return Application(config, services, metrics, db, door)
 
 
 def signing_key(config: Config) -> SigningKey:
     """Return the server's signing key. Raises OSError or `BadKey` if its file cannot be used."""
     return parse_keys(Path(config.keys.signing_key).read_text())[0]
+
+
+def add_user(config: Config, name: str, password: str, admin: bool) -> UserID:
+    """Make an account, also beside a running server, and return its user ID.
+
+    Raises `InvalidUsername`, `UserInUse` or `InvalidParam`, and what `build` raises.
+    """
+    return asyncio.run(_add_user(config, name, password, admin))
+
+
+async def _add_user(config: Config, name: str, password: str, admin: bool) -> UserID:
+    application = await build(config)
+    try:
+        user_id = application.services.registration.user_id_for(name)
+        await application.services.registration.make(user_id, password, admin=admin)
+    finally:
+        await application.stop()
+    return user_id
 
 
 def run(config: Config) -> None:

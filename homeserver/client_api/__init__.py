@@ -1,9 +1,27 @@
 """The door for Matrix clients; a module a section of the specification. `ROUTES` is its table of contents."""
 
-from homeserver.client_api import login, register, versions
+from homeserver.client_api import (
+    account,
+    calls,
+    devices,
+    discovery,
+    login,
+    media,
+    push_rules,
+    register,
+    rooms,
+    versions,
+)
 
 ROUTES = (
     versions.routes,
+    discovery.routes,
     register.routes,
     login.routes,
+    account.routes,
+    devices.routes,
+    rooms.routes,
+    media.routes,
+    calls.routes,
+    push_rules.routes,
 )

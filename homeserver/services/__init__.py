@@ -4,14 +4,22 @@ from dataclasses import dataclass
 
 from homeserver.clock import Clock, Ids
 from homeserver.config import Config
+from homeserver.services.accounts import Accounts
+from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.devices import Devices
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
+from homeserver.services.media import Media
+from homeserver.services.openid import OpenId
+from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
 from homeserver.services.registration import Registration
+from homeserver.services.registration_tokens import RegistrationTokens
+from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
+from homeserver.services.shared_secret import SharedSecret
 from homeserver.storage.database import Database
 
 
@@ -24,6 +32,7 @@ class Services:
     ids: Ids
     db: Database
     limits: RateLimits
+    media: Media
     live: Live
     sessions: Sessions
     credentials: Credentials
@@ -31,3 +40,10 @@ class Services:
     registration: Registration
     login: LogIn
     devices: Devices
+    accounts: Accounts
+    registration_tokens: RegistrationTokens
+    shared_secret: SharedSecret
+    openid: OpenId
+    calls: Calls
+    rooms: Rooms
+    push_rules: PushRules

@@ -38,10 +38,10 @@ class AuthStages:
             raise Forbidden("auth.identifier: expected the user who makes the request")
         await self.credentials.check(user_id, password)
 
-    async def _dummy(self, who: Requester | None, auth: AuthData) -> None:
+    async def _dummy(self, _who: Requester | None, _auth: AuthData) -> None:
         """Pass: the stage asks for nothing."""
 
-    async def _registration_token(self, who: Requester | None, auth: AuthData) -> str:
+    async def _registration_token(self, _who: Requester | None, auth: AuthData) -> str:
         token = _text(auth, "token")
         now = self.clock.now_ms()
         if not await self.db.read(lambda conn: registration_tokens.is_usable(conn, token, now)):

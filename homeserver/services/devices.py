@@ -1,20 +1,27 @@
 """Devices of a user: https://spec.matrix.org/v1.19/client-server-api/#device-management."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from federation.core.ids import DeviceID
 from homeserver.errors import NotFound
 from homeserver.model.accounts import Requester
 from homeserver.model.devices import Device
 from homeserver.model.nids import DeviceNid, UserNid
-from homeserver.services.interactive_auth import InteractiveAuth, Passed
+from homeserver.services.interactive_auth import PASSWORD, Demand, InteractiveAuth, Passed
 from homeserver.services.sessions import Sessions
 from homeserver.storage import devices
 from homeserver.storage.database import Database, Write
 
 Removal = Callable[[Write, UserNid, Sequence[DeviceNid]], object]
 """Told inside the write that removes devices of a user."""
+
+
+def removal_demand(who: Requester, device_ids: Iterable[DeviceID]) -> Demand:
+    """Return what a user must prove to remove these devices, and no others."""
+    names = "\0".join(sorted(set(device_ids)))
+    return Demand(f"remove devices {sha256(names.encode()).hexdigest()}", ((PASSWORD,),), who)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """User-interactive authentication: one mechanism for every endpoint that asks who you are once more.
 
-A door says what it demands, and gets a `Passed` or an error with the flows; the write of the endpoint then uses the `Passed` up,
-so that it works once. A session is bound to its user and to its purpose: the endpoint and what it is to do.
+A door says what it demands, and gets a `Passed` or an error with the flows; the write of the endpoint then uses
+the `Passed` up, so that it works once. A session is bound to its user and to its purpose: the endpoint and what
+it is to do.
 
 Source: https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 
 from homeserver.clock import Clock, Ids
 from homeserver.errors import BadJson, Forbidden, InteractiveAuthRequired, MatrixError
@@ -59,32 +60,39 @@ class InteractiveAuth:
     async def check(self, demand: Demand, auth: AuthData | None) -> Passed:
         """Take what the client says in `auth`, and return once one of the flows is completed.
 
-        Raises `InteractiveAuthRequired` with the flows, what is completed, and why an attempt failed; `BadJson` for `auth`
-        of a wrong form; `LimitExceeded` and what else a stage raises.
+        Raises `InteractiveAuthRequired` with the flows, what is completed, and why an attempt failed; `BadJson`
+        for `auth` of a wrong form; `LimitExceeded` and what else a stage raises.
         """
         kind = _text(auth, "type")
         session_id = _text(auth, "session")
         stored = await self._find(demand, session_id) if session_id is not None else None
         session = stored or self._new(demand)
-        if auth is None or session_id is None and kind is None:
-            await self._ask(demand, session, stored)
+        if auth is None or (session_id is None and kind is None):
+            raise await self._ask(demand, session, stored)
         if session_id is not None and stored is None:
-            await self._ask(demand, session, stored, Forbidden("auth.session: unknown, expired, or of another request"))
+            raise await self._ask(
+                demand, session, stored, Forbidden("auth.session: unknown, expired, or of another request")
+            )
         # A completed stage is not tried again.
         if kind is not None and kind not in session.completed:
             try:
                 result = await self._perform(demand, session, kind, auth)
             except Forbidden as error:
-                await self._ask(demand, session, stored, error)
+                raise await self._ask(demand, session, stored, error) from error
             session = replace(session, completed=(*session.completed, kind), results={**session.results, kind: result})
         if session.completed in demand.flows:
             return Passed(stored.session_id if stored is not None else None, session.results)
-        await self._ask(demand, session, stored)
+        raise await self._ask(demand, session, stored)
 
     def use_up(self, tx: Write, passed: Passed) -> None:
         """End the session in the write that it was for. Raises `Forbidden` if another request has used it already."""
         if passed.session_id is not None and not interactive_sessions.remove(tx, passed.session_id):
             raise Forbidden("auth.session: has been used already")
+
+    async def prune(self) -> None:
+        """Remove expired sessions."""
+        now = self.clock.now_ms()
+        await self.db.write(lambda tx: interactive_sessions.prune(tx, now))
 
     async def _find(self, demand: Demand, session_id: str) -> InteractiveSession | None:
         now = self.clock.now_ms()
@@ -107,8 +115,8 @@ class InteractiveAuth:
     async def _ask(
         self, demand: Demand, session: InteractiveSession, stored: InteractiveSession | None,
         error: MatrixError | None = None,
-    ) -> NoReturn:  # fmt: skip
-        """Store how far the client has come, and answer with what is left to do."""
+    ) -> InteractiveAuthRequired:  # fmt: skip
+        """Store how far the client has come; return the answer with what is left to do."""
         if stored is None:
             await self.db.write(lambda tx: interactive_sessions.add(tx, session))
         elif session is not stored:
@@ -122,7 +130,7 @@ class InteractiveAuth:
             body["completed"] = list(session.completed)
         if error is not None:
             body |= {"errcode": error.errcode, "error": error.message}
-        raise InteractiveAuthRequired(body) from error
+        return InteractiveAuthRequired(body)
 
 
 def _text(auth: AuthData | None, name: str) -> str | None:

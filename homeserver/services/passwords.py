@@ -27,7 +27,7 @@ LONGEST = 512
 """Characters of a password; more would only cost time."""
 MOST_WAITING = 200
 SCRAM_ITERATIONS = {"SCRAM-SHA-1": 4096, "SCRAM-SHA-256": 10_000, "SCRAM-SHA-512": 10_000}
-"""RFC 5802 asks for at least 4096, RFC 7677 for more with the longer hashes. XMPP clients do this work at every login."""
+"""RFC 5802 asks for at least 4096, RFC 7677 for more with the longer hashes. Clients do this work at every login."""
 _HASHES = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 _SALT_BYTES = 16
 

@@ -1,7 +1,8 @@
 """Sessions: who makes a request, and the tokens by which the server knows.
 
-The hot path is memory alone: what a token stands for is remembered by the token's hash, and forgotten right after the commit
-that ends or changes it. When a device was last seen is gathered in memory too, and written once a minute.
+The hot path is memory alone: what a token stands for is remembered by the token's hash, and forgotten right
+after the commit that ends or changes it. When a device was last seen is gathered in memory too, and written
+once a minute.
 
 Sources: https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens,
 https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens,
@@ -190,6 +191,11 @@ class Sessions:
 
         await self._db.write(rotate)
         return pair
+
+    async def prune(self) -> None:
+        """Remove tokens of every kind that have expired for good."""
+        now = self._clock.now_ms()
+        await self._db.write(lambda tx: tokens.prune(tx, now))
 
     # When devices were last seen
 

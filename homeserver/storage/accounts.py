@@ -10,7 +10,17 @@ from federation.core.ids import UserID
 from homeserver.model.accounts import Account, ScramKeys
 from homeserver.model.nids import UserNid
 from homeserver.storage.database import Write
-from homeserver.storage.schema.accounts import accounts, profiles, scram_keys, users
+from homeserver.storage.schema.accounts import (
+    account_data,
+    accounts,
+    filters,
+    presence,
+    profiles,
+    push_rules,
+    room_account_data,
+    scram_keys,
+    users,
+)
 
 _ACCOUNTS = sa.select(
     accounts.c.user,
@@ -68,7 +78,14 @@ def scram_keys_of(conn: Connection, user: UserNid) -> list[ScramKeys]:
 
 
 def deactivate(tx: Write, user: UserNid, now: int) -> None:
-    """Take password, keys and profile away, and mark the account; its name stays taken."""
+    """Take password, keys, profile and presence away, and mark the account; its name stays taken."""
     tx.conn.execute(scram_keys.delete().where(scram_keys.c.user == user))
-    tx.conn.execute(profiles.delete().where(profiles.c.user == user))
+    for table in (profiles, presence):
+        tx.conn.execute(table.delete().where(table.c.user == user))
     tx.conn.execute(accounts.update().where(accounts.c.user == user).values(password_hash=None, deactivated_at=now))
+
+
+def erase(tx: Write, user: UserNid) -> None:
+    """Remove what the user kept for themselves."""
+    for table in (account_data, room_account_data, push_rules, filters):
+        tx.conn.execute(table.delete().where(table.c.user == user))

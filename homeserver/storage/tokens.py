@@ -158,19 +158,6 @@ def refresh_of_access(conn: Connection, device: DeviceNid, access_hash: bytes) -
     return conn.execute(query).scalar_one_or_none()
 
 
-def prune_sessions(tx: Write, now: int) -> None:
-    """Remove expired refresh tokens, and expired access tokens that no refresh token stands behind.
-
-    An expired access token that can be refreshed stays, for its client is to be told of a soft logout.
-    """
-    tx.conn.execute(refresh_tokens.delete().where(refresh_tokens.c.expires_at <= now))
-    behind = sa.exists().where(
-        refresh_tokens.c.device == access_tokens.c.device,
-        refresh_tokens.c.access_hash == access_tokens.c.hash,
-    )
-    tx.conn.execute(access_tokens.delete().where(access_tokens.c.expires_at <= now, ~behind))
-
-
 # Login tokens
 
 
@@ -191,11 +178,6 @@ def take_login_token(tx: Write, token_hash: bytes, now: int) -> UserID | None:
     return user_id
 
 
-def prune_login_tokens(tx: Write, now: int) -> None:
-    """Remove expired login tokens."""
-    tx.conn.execute(login_tokens.delete().where(login_tokens.c.expires_at <= now))
-
-
 # OpenID tokens
 
 
@@ -214,12 +196,24 @@ def find_openid_user(conn: Connection, token_hash: bytes, now: int) -> UserID | 
     return conn.execute(query).scalar_one_or_none()
 
 
-def prune_openid_tokens(tx: Write, now: int) -> None:
-    """Remove expired OpenID tokens."""
-    tx.conn.execute(openid_tokens.delete().where(openid_tokens.c.expires_at <= now))
+# All kinds
 
 
 def remove_of_user(tx: Write, user: UserNid) -> None:
     """Remove the login and OpenID tokens of a user; those of devices go with their devices."""
     tx.conn.execute(login_tokens.delete().where(login_tokens.c.user == user))
     tx.conn.execute(openid_tokens.delete().where(openid_tokens.c.user == user))
+
+
+def prune(tx: Write, now: int) -> None:
+    """Remove what has expired.
+
+    An expired access token that can be refreshed stays, for its client is to be told of a soft logout.
+    """
+    for table in (refresh_tokens, login_tokens, openid_tokens):
+        tx.conn.execute(table.delete().where(table.c.expires_at <= now))
+    behind = sa.exists().where(
+        refresh_tokens.c.device == access_tokens.c.device,
+        refresh_tokens.c.access_hash == access_tokens.c.hash,
+    )
+    tx.conn.execute(access_tokens.delete().where(access_tokens.c.expires_at <= now, ~behind))

@@ -1,0 +1,8 @@
+"""The door for operators. Paths and bodies are those that existing tools for Matrix servers speak."""
+
+from homeserver.admin_api import register, registration_tokens
+
+ROUTES = (
+    register.routes,
+    registration_tokens.routes,
+)
