@@ -87,6 +87,10 @@ class Timeline:
         now = self.clock.now_ms()
         draft = Draft(room_id, "m.room.create", sender, content, "")
         pdu = self._build(draft, version, (), (), depth=1, now_ms=now)
+        # Where the ID is the event's hash, two rooms that someone makes alike in one millisecond would be the same one.
+        while room_id is None and self.names.room(tx.conn, pdu.room_id) is not None:
+            now += 1
+            pdu = self._build(draft, version, (), (), depth=1, now_ms=now)
         turn = Turn(tx, rooms.create(tx, self.names, pdu.room_id, version, now), None)
         self._check(pdu, {}, None)
         self._store(turn, pdu, None)

@@ -1,9 +1,10 @@
 """Memberships: the newest of each user in each room, kept beside the state so that both directions are one query."""
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from federation.core.events.content import Membership
 from federation.core.ids import ServerName, UserID
@@ -45,38 +46,27 @@ def forget(tx: Write, room: RoomNid, user: UserNid) -> None:
 def of_user_in(conn: Connection, room: RoomNid, user: UserNid) -> RoomMembership | None:
     """Return how a user stands to a room, or None if they never had to do with it."""
     row = conn.execute(_ONE, {"room_nid": room, "user_nid": user}).one_or_none()
-    if row is None:
-        return None
+    return _membership(row) if row is not None else None
+
+
+def _membership(row: Row[Any]) -> RoomMembership:
     return RoomMembership(
-        room, Membership(row.membership), row.event, row.began, row.sender, row.forgotten, row.display_name
+        row.room, Membership(row.membership), row.event, row.began, row.sender, row.forgotten, row.display_name
     )
+
+
+def of_user_in_rooms(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> dict[RoomNid, RoomMembership]:
+    """Return how a user stands to those of the rooms that they ever had to do with, in one query."""
+    query = _ALL.where(memberships.c.user == user, memberships.c.room.in_(list(rooms)))
+    return {standing.room: standing for standing in map(_membership, conn.execute(query))}
 
 
 def of_user(conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None) -> list[RoomMembership]:
     """Return the rooms of a user, by membership."""
-    query = sa.select(
-        memberships.c.room,
-        memberships.c.membership,
-        memberships.c.event,
-        memberships.c.began,
-        memberships.c.sender,
-        memberships.c.forgotten,
-        memberships.c.display_name,
-    ).where(memberships.c.user == user)
+    query = _ALL.where(memberships.c.user == user)
     if kinds is not None:
         query = query.where(memberships.c.membership.in_([str(kind) for kind in kinds]))
-    return [
-        RoomMembership(
-            RoomNid(row.room),
-            Membership(row.membership),
-            row.event,
-            row.began,
-            row.sender,
-            row.forgotten,
-            row.display_name,
-        )
-        for row in conn.execute(query)
-    ]
+    return [_membership(row) for row in conn.execute(query)]
 
 
 def joined_rooms(conn: Connection, user: UserNid) -> list[RoomNid]:
@@ -92,7 +82,7 @@ def stripped_states(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -
         memberships.c.room.in_(list(rooms)),
         memberships.c.stripped_state.is_not(None),
     )
-    return {RoomNid(room): stripped for room, stripped in conn.execute(query).tuples()}
+    return {RoomNid(room): stripped for room, stripped in conn.execute(query)}
 
 
 def members(conn: Connection, room: RoomNid, kinds: Collection[Membership]) -> list[Member]:
@@ -125,7 +115,7 @@ def counts(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, dict[Mem
         .group_by(memberships.c.room, memberships.c.membership)
     )
     found: dict[RoomNid, dict[Membership, int]] = {}
-    for room, membership, count in conn.execute(query).tuples():
+    for room, membership, count in conn.execute(query):
         found.setdefault(RoomNid(room), {})[Membership(membership)] = count
     return found
 
@@ -173,11 +163,13 @@ _JOINED_IDS = (
     .join(memberships, memberships.c.user == users.c.nid)
     .where(memberships.c.membership == str(Membership.JOIN))
 )
-_ONE = sa.select(
+_ALL: sa.Select[Any] = sa.select(
+    memberships.c.room,
     memberships.c.membership,
     memberships.c.event,
     memberships.c.began,
     memberships.c.sender,
     memberships.c.forgotten,
     memberships.c.display_name,
-).where(memberships.c.room == sa.bindparam("room_nid"), memberships.c.user == sa.bindparam("user_nid"))
+)
+_ONE = _ALL.where(memberships.c.room == sa.bindparam("room_nid"), memberships.c.user == sa.bindparam("user_nid"))

@@ -103,6 +103,10 @@ class Names:
         """Return the rooms with these numbers, in one query at most."""
         return self._names(conn, self._rooms, rooms, rooms.c.room_id, nids)
 
+    def room_nids(self, conn: Connection, room_ids: Iterable[RoomID]) -> Mapping[RoomID, RoomNid]:
+        """Return the numbers of those of `room_ids` that are here, in one query at most."""
+        return self._numbers(conn, self._rooms, rooms, rooms.c.room_id, room_ids)
+
     def learn_room(self, room_id: RoomID, nid: RoomNid) -> None:
         """Remember a room whose making has been committed."""
         self._rooms.learn(room_id, nid)
@@ -143,7 +147,7 @@ class Names:
         if missing:
             rows = conn.execute(
                 _SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(missing))
-            ).tuples()
+            )
             self._take_slots(conn, rows, found)
         return found
 
@@ -170,7 +174,7 @@ class Names:
             by_name: dict[tuple[str, str], SlotNid] = {}
             for part in _parts(missing):
                 self._take_slots(
-                    conn, conn.execute(_SLOTS.where(state_slots.c.nid.in_(part))).tuples(), by_name
+                    conn, conn.execute(_SLOTS.where(state_slots.c.nid.in_(part))), by_name
                 )
             found.update({nid: pair for pair, nid in by_name.items()})
         return found
@@ -229,7 +233,7 @@ def _gather(
     if len(found) < len(wanted):
         committed = not _is_writing(conn)
         for part in _parts([item for item in wanted if item not in found]):
-            for item, other in conn.execute(sa.select(key, value).where(key.in_(part))).tuples():
+            for item, other in conn.execute(sa.select(key, value).where(key.in_(part))):
                 found[item] = other
                 if committed:
                     learn(item, other)

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import sqlalchemy as sa
 from rpds import HashTrieMap
@@ -22,7 +22,7 @@ from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
 from homeserver.storage.database import Write, fresh
 from homeserver.storage.schema.rooms import snapshots
 
-State = HashTrieMap[SlotNid, EventNid]
+State: TypeAlias = "HashTrieMap[SlotNid, EventNid]"
 EMPTY: State = HashTrieMap()
 SMALLEST_DELTA = 8
 """A delta may always have so many entries, however small the base."""

@@ -37,10 +37,10 @@ def _newest(
         .limit(limit)
         .correlate(rooms)
     )
-    return conn.execute(_for_each(conn, inner, wanted)).tuples()
+    return conn.execute(_for_each(conn, inner, wanted))
 
 
-def _for_each(conn: Connection, inner: sa.Select[tuple[int]], wanted: list[RoomNid]) -> sa.Select[tuple[int, int]]:
+def _for_each(conn: Connection, inner: sa.Select[int], wanted: list[RoomNid]) -> sa.Select[int, int]:
     """Return the query that gives what `inner` gives, for each of the rooms."""
     if conn.dialect.name == "postgresql":
         each = inner.lateral("each")
@@ -60,8 +60,8 @@ def states_at(conn: Connection, wanted: Iterable[RoomNid], position: int) -> dic
         .limit(1)
         .correlate(rooms)
     )
-    last = {nid: RoomNid(room) for room, nid in conn.execute(_for_each(conn, inner, list(wanted))).tuples()}
+    last = {nid: RoomNid(room) for room, nid in conn.execute(_for_each(conn, inner, list(wanted)))}
     query = sa.select(events.c.nid, sa.func.coalesce(events.c.room_snapshot, events.c.snapshot)).where(
         events.c.nid.in_(list(last))
     )
-    return {last[nid]: SnapshotNid(snapshot) for nid, snapshot in conn.execute(query).tuples()}
+    return {last[nid]: SnapshotNid(snapshot) for nid, snapshot in conn.execute(query)}

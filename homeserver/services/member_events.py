@@ -1,0 +1,151 @@
+"""Membership events as this server sends them, whichever endpoint asks for one.
+
+Everything here runs inside a write, before `Timeline.append`; that has the rules checked.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from federation.core.errors import InvalidIdentifier
+from federation.core.events.content import JoinRule, Membership, allowed_rooms, join_rule_of
+from federation.core.events.draft import Draft
+from federation.core.ids import ServerName, UserID, parse_user_id, server_of
+from federation.core.room_versions import RoomVersion
+from homeserver.errors import BadJson, Forbidden, InviteBlocked, NotFound, UnableToAuthoriseJoin
+from homeserver.model.events import Event
+from homeserver.services.timeline import MEMBER, Timeline, Turn
+from homeserver.storage import invitees, memberships
+from homeserver.storage.invitees import Invitee
+
+VOUCHER = "join_authorised_via_users_server"
+_WITH_NAMES = (Membership.INVITE, Membership.JOIN, Membership.KNOCK)
+
+
+def append(
+    timeline: Timeline, turn: Turn, sender: UserID, target: UserID, membership: Membership, *,
+    reason: str | None = None, is_direct: bool = False,
+) -> Event:  # fmt: skip
+    """Change a user's membership; return the event. Raises what `prepare` and `Timeline.append` raise."""
+    content: dict[str, Any] = {"membership": str(membership)}
+    if reason is not None:
+        content["reason"] = reason
+    if is_direct:
+        content["is_direct"] = True
+    draft = Draft(turn.room.room_id, MEMBER, sender, content, target)
+    return timeline.append(turn, prepare(timeline, turn, draft))
+
+
+def prepare(timeline: Timeline, turn: Turn, draft: Draft) -> Draft:
+    """Return a membership event with what the server adds to it: names, and who lets the user in.
+
+    Raises `BadJson` for one that makes no sense, and for an invite what `check_invitees` raises; `Forbidden` or
+    `UnableToAuthoriseJoin` for a join that the room's restrictions do not allow.
+    """
+    content = dict(draft.content)
+    # Only the server says who lets someone in.
+    content.pop(VOUCHER, None)
+    try:
+        membership = Membership(content.get("membership", ""))
+        target = parse_user_id(draft.state_key or "")
+    except InvalidIdentifier as error:
+        raise BadJson("The state key of a membership must be a user ID") from error
+    except ValueError as error:
+        raise BadJson("membership: must be one of invite, join, knock, leave, ban") from error
+    conn = turn.tx.conn
+    if membership in _WITH_NAMES:
+        known = invitees.load(conn, [target])
+        if membership is Membership.INVITE:
+            check_invitees(timeline.server_name, known, [target])
+        if target in known:
+            content = {**names_of(known[target]), **content}
+    if membership is Membership.JOIN and draft.sender == target:
+        voucher = _voucher(timeline, turn, target)
+        if voucher is not None:
+            content[VOUCHER] = voucher
+    return replace(draft, content=content)
+
+
+def names_of(user: Invitee) -> dict[str, Any]:
+    """Return display name and avatar of a user, as membership events carry them."""
+    return {name: orjson.loads(value) for name, value in user.names.items()}
+
+
+def check_invitees(server_name: ServerName, known: Mapping[UserID, Invitee], wanted: Iterable[UserID]) -> None:
+    """Raise if one of these users cannot be invited: `NotFound`, `Forbidden` or `InviteBlocked`.
+
+    `known` are those of them who have an account here.
+    Source: https://spec.matrix.org/v1.19/client-server-api/#invite-permission
+    """
+    for user_id in wanted:
+        if server_of(user_id) != server_name:
+            raise Forbidden(f"{user_id} cannot be invited: this room is not shared with other servers")
+        if user_id not in known:
+            raise NotFound(f"There is no user {user_id}")
+        if _blocks_invites(known[user_id].invite_permission):
+            raise InviteBlocked(f"{user_id} does not take invites")
+
+
+def _blocks_invites(permission: bytes | None) -> bool:
+    if permission is None:
+        return False
+    content = orjson.loads(permission)
+    return isinstance(content, dict) and content.get("default_action") == "block"
+
+
+# Restricted rooms: https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
+
+
+def is_restricted(rule: JoinRule, version: RoomVersion) -> bool:
+    """Return whether members of other rooms may join by this rule, in a room of this version."""
+    if rule is JoinRule.KNOCK_RESTRICTED:
+        return version.knock_restricted
+    return rule is JoinRule.RESTRICTED and version.restricted_joins
+
+
+def meets_condition(conn: Connection, timeline: Timeline, user_id: UserID, join_rules: Mapping[str, Any]) -> bool:
+    """Return whether a user is in one of the rooms that a restricted join rule names."""
+    user = timeline.names.user(conn, user_id)
+    if user is None:
+        return False
+    rooms = timeline.names.room_nids(conn, allowed_rooms(join_rules)).values()
+    return memberships.has_joined_any(conn, user, rooms)
+
+
+def _voucher(timeline: Timeline, turn: Turn, user_id: UserID) -> UserID | None:
+    """Return who lets a user into a restricted room; None if nobody needs to."""
+    rules = timeline.entry(turn, "m.room.join_rules")
+    if rules is None or not is_restricted(join_rule_of(rules.content), turn.room.version):
+        return None
+    own = timeline.entry(turn, MEMBER, user_id)
+    if own is not None and own.content.get("membership") in ("join", "invite", "ban"):
+        return None
+    conn = turn.tx.conn
+    if not meets_condition(conn, timeline, user_id, rules.content):
+        raise Forbidden("You are in none of the rooms whose members may join this one")
+    voucher = _who_may_invite(timeline, turn)
+    if voucher is None:
+        raise UnableToAuthoriseJoin("Nobody of this server who is in the room may let you in")
+    return voucher
+
+
+def _who_may_invite(timeline: Timeline, turn: Turn) -> UserID | None:
+    levels = timeline.power_levels(turn)
+    listed = levels.content.get("users") if levels.content is not None else None
+    known = {*levels.creators, *(listed if isinstance(listed, dict) else ())}
+    local = [user_id for user_id in known if user_id.endswith(f":{timeline.server_name}")]
+    local.sort(key=lambda user_id: (-levels.user_level(user_id), user_id))
+    able = [UserID(user_id) for user_id in local if levels.user_level(user_id) >= levels.invite]
+    conn, room = turn.tx.conn, turn.room.nid
+    joined = memberships.joined_of(conn, room, able)
+    for user_id in able:
+        if user_id in joined:
+            return user_id
+    if levels.users_default < levels.invite:
+        return None
+    # At most as many as are listed have less than the default.
+    some = memberships.some_joined_from(conn, room, timeline.server_name, limit=len(local) + 1)
+    return next((user_id for user_id in some if levels.user_level(user_id) >= levels.invite), None)
