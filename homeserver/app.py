@@ -19,6 +19,7 @@ from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
 from homeserver.metrics import Metrics
 from homeserver.services import Services, media
+from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
 from homeserver.services.auth_stages import AuthStages
 from homeserver.services.calls import Calls
@@ -27,6 +28,7 @@ from homeserver.services.devices import Devices
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
+from homeserver.services.membership import Memberships
 from homeserver.services.openid import OpenId
 from homeserver.services.passwords import Passwords
 from homeserver.services.push_rules import PushRules
@@ -125,6 +127,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     credentials = Credentials(server_name, db, passwords, limits)
     interactive_auth = InteractiveAuth(db, clock, ids, AuthStages(db, clock, credentials).all())
     devices = Devices(db, interactive_auth, sessions)
+    memberships = Memberships(db, timeline)
+    accounts = Accounts(db, clock, passwords, interactive_auth, devices)
+    accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
     services = Services(
         config=config,
         clock=clock,
@@ -141,12 +146,14 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         ),
         login=LogIn(db, clock, ids, credentials, interactive_auth, sessions),
         devices=devices,
-        accounts=Accounts(db, clock, passwords, interactive_auth, devices),
+        accounts=accounts,
+        account_moderation=AccountModeration(server_name, db, sessions),
         registration_tokens=RegistrationTokens(db, clock, ids),
         shared_secret=SharedSecret(config.registration.shared_secret, clock, ids),
         openid=OpenId(db, clock, ids),
         calls=Calls(config.voip, clock),
         rooms=Rooms(db, timeline),
+        memberships=memberships,
         push_rules=PushRules(db, live),
     )
     door = Door(Router(client_api.ROUTES + admin_api.ROUTES), services, metrics.request_answered)

@@ -2,11 +2,13 @@
 
 from homeserver.client_api import (
     account,
+    admin,
     calls,
     devices,
     discovery,
     login,
     media,
+    membership,
     push_rules,
     register,
     rooms,
@@ -16,11 +18,13 @@ from homeserver.client_api import (
 ROUTES = (
     versions.routes,
     discovery.routes,
+    admin.routes,
     register.routes,
     login.routes,
     account.routes,
     devices.routes,
     rooms.routes,
+    membership.routes,
     media.routes,
     calls.routes,
     push_rules.routes,

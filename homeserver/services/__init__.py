@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from homeserver.clock import Clock, Ids
 from homeserver.config import Config
+from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
@@ -12,6 +13,7 @@ from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
 from homeserver.services.media import Media
+from homeserver.services.membership import Memberships
 from homeserver.services.openid import OpenId
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
@@ -41,9 +43,11 @@ class Services:
     login: LogIn
     devices: Devices
     accounts: Accounts
+    account_moderation: AccountModeration
     registration_tokens: RegistrationTokens
     shared_secret: SharedSecret
     openid: OpenId
     calls: Calls
     rooms: Rooms
+    memberships: Memberships
     push_rules: PushRules

@@ -3,15 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Connection
+
 from federation.core.errors import InvalidIdentifier
-from federation.core.ids import RoomAlias, ServerName, localpart_of, parse_alias, server_of
-from homeserver.errors import BadAlias, BadJson, InvalidParam
+from federation.core.ids import RoomAlias, RoomID, ServerName, localpart_of, parse_alias, server_of
+from homeserver.errors import BadAlias, BadJson, InvalidParam, NotFound
+from homeserver.model.nids import RoomNid
 from homeserver.services.timeline import Timeline, Turn
 from homeserver.storage import aliases
+from homeserver.storage.names import Names
 
 CANONICAL_ALIAS = "m.room.canonical_alias"
 MOST_ALIASES = 100
 """Aliases that are looked up for one event."""
+
+
+def find_room(conn: Connection, names: Names, room: RoomID | RoomAlias) -> RoomNid:
+    """Return the number of a room by its ID or an alias. Raises `NotFound`; whoever asks may not look in yet."""
+    if room.startswith("#"):
+        found = aliases.find(conn, RoomAlias(room))
+        nid = found[0] if found is not None else None
+    else:
+        nid = names.room(conn, RoomID(room))
+    if nid is None:
+        raise NotFound(f"There is no room {room} here")
+    return nid
 
 
 def check_canonical_alias(turn: Turn, timeline: Timeline, content: Mapping[str, Any]) -> None:

@@ -1,0 +1,219 @@
+"""Coming and going: https://spec.matrix.org/v1.19/client-server-api/#room-membership."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from federation.core.events.content import Membership
+from federation.core.events.draft import Draft
+from federation.core.ids import RoomAlias, RoomID, UserID
+from homeserver.errors import BadState, Forbidden, MatrixError, UserSuspended
+from homeserver.model.accounts import Requester
+from homeserver.model.nids import RoomNid, UserNid
+from homeserver.model.rooms import RoomMembership
+from homeserver.services import access, member_events
+from homeserver.services.access import NOT_IN_ROOM
+from homeserver.services.aliases import find_room
+from homeserver.services.timeline import MEMBER, Timeline, Turn
+from homeserver.storage import invitees, memberships
+from homeserver.storage.database import Database, Write
+
+log = structlog.get_logger()
+
+ROOMS_IN_A_WRITE = 50
+"""Rooms that one write changes when a user changes in all of theirs; others' writes go in between."""
+_PRESENT = (Membership.JOIN, Membership.INVITE, Membership.KNOCK)
+_PASSING = (member_events.VOUCHER, "reason", "is_direct", "third_party_invite")
+"""What a membership says of how it came about, and not of the member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memberships:
+    """Lets users join, leave, invite, knock, and remove others."""
+
+    db: Database
+    timeline: Timeline
+
+    async def join(self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None) -> RoomID:
+        """Join a room; return its ID. Who is in it already stays there, and nothing is sent.
+
+        Raises `NotFound` if there is no such room here, `Forbidden` or `UnableToAuthoriseJoin` if it does not
+        let the user in.
+        """
+        _check_suspended(who)
+
+        def write(tx: Write) -> RoomID:
+            turn = self._find(tx, room)
+            standing = memberships.of_user_in(tx.conn, turn.room.nid, who.user)
+            if standing is None or standing.membership is not Membership.JOIN:
+                self._append(turn, who.user_id, who.user_id, Membership.JOIN, reason)
+            return turn.room.room_id
+
+        return await self.db.write(write)
+
+    async def knock(self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None) -> RoomID:
+        """Ask to be invited to a room; return its ID. Raises `NotFound` or `Forbidden`."""
+        _check_suspended(who)
+
+        def write(tx: Write) -> RoomID:
+            turn = self._find(tx, room)
+            self._append(turn, who.user_id, who.user_id, Membership.KNOCK, reason)
+            return turn.room.room_id
+
+        return await self.db.write(write)
+
+    async def invite(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
+        """Invite a user. Raises `Forbidden`, `NotFound` if there is no such user here, `InviteBlocked`."""
+        _check_suspended(who)
+
+        def write(tx: Write) -> None:
+            turn = self._joined(tx, who, room_id)
+            self._append(turn, who.user_id, target, Membership.INVITE, reason)
+
+        await self.db.write(write)
+
+    async def leave(self, who: Requester, room_id: RoomID, reason: str | None = None) -> None:
+        """Leave a room, turn down an invite or take back a knock. Who has left already may say so again.
+
+        Raises `Forbidden` for a room that the user has nothing to do with.
+        """
+
+        def write(tx: Write) -> None:
+            standing = access.membership(tx.conn, self.timeline.names, who.user, room_id)
+            if standing is None:
+                raise Forbidden(NOT_IN_ROOM)
+            if standing.membership is not Membership.LEAVE:
+                turn = self.timeline.turn(tx, standing.room)
+                self._append(turn, who.user_id, who.user_id, Membership.LEAVE, reason)
+
+        await self.db.write(write)
+
+    async def kick(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
+        """Remove a user who is in the room, invited or knocking. Raises `Forbidden`."""
+        _check_suspended(who)
+
+        def write(tx: Write) -> None:
+            turn = self._joined(tx, who, room_id)
+            standing = self._standing(turn, target)
+            # The rules would let a kick lift a ban: https://spec.matrix.org/v1.19/client-server-api/#leaving-rooms
+            if standing is None or standing.membership not in _PRESENT:
+                raise Forbidden(f"{target} is not in this room")
+            self._append(turn, who.user_id, target, Membership.LEAVE, reason)
+
+        await self.db.write(write)
+
+    async def ban(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
+        """Ban a user, whether they are in the room or not. Raises `Forbidden`."""
+        _check_suspended(who)
+
+        def write(tx: Write) -> None:
+            turn = self._joined(tx, who, room_id)
+            self._append(turn, who.user_id, target, Membership.BAN, reason)
+
+        await self.db.write(write)
+
+    async def unban(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
+        """Lift a ban. Raises `Forbidden`, and `BadState` if the user is not banned."""
+        _check_suspended(who)
+
+        def write(tx: Write) -> None:
+            turn = self._joined(tx, who, room_id)
+            standing = self._standing(turn, target)
+            if standing is None or standing.membership is not Membership.BAN:
+                raise BadState(f"{target} is not banned from this room")
+            self._append(turn, who.user_id, target, Membership.LEAVE, reason)
+
+        await self.db.write(write)
+
+    async def forget(self, who: Requester, room_id: RoomID) -> None:
+        """Forget a room that the user has left.
+
+        Raises `MatrixError` if they have not, `Forbidden` if they never had to do with it.
+        """
+
+        def write(tx: Write) -> None:
+            standing = access.membership(tx.conn, self.timeline.names, who.user, room_id)
+            if standing is None:
+                raise Forbidden(NOT_IN_ROOM)
+            if standing.membership in _PRESENT:
+                raise MatrixError("You must leave the room before you forget it")
+            memberships.forget(tx, standing.room, who.user)
+
+        await self.db.write(write)
+
+    # One user in all of their rooms
+
+    async def update_profile(self, user: UserNid, user_id: UserID) -> None:
+        """Carry a user's new display name and avatar into the rooms that they have joined."""
+        rooms = await self.db.read(lambda conn: memberships.joined_rooms(conn, user))
+        for part in _parts(rooms):
+
+            def write(tx: Write, part: list[RoomNid] = part) -> None:
+                known = invitees.load(tx.conn, [user_id]).get(user_id)
+                names = member_events.names_of(known) if known is not None else {}
+                for room in part:
+                    self._rename(self.timeline.turn(tx, room), user_id, names)
+
+            await self.db.write(write)
+
+    def _rename(self, turn: Turn, user_id: UserID, names: dict[str, object]) -> None:
+        standing = self.timeline.entry(turn, MEMBER, user_id)
+        if standing is None or standing.content.get("membership") != "join":
+            return
+        content = {name: value for name, value in standing.content.items() if name not in _PASSING}
+        for name in invitees.NAMES:
+            content.pop(name, None)
+        content.update(names)
+        if any(content.get(name) != standing.content.get(name) for name in invitees.NAMES):
+            draft = Draft(turn.room.room_id, MEMBER, user_id, content, user_id)
+            self._try(turn, draft)
+
+    async def leave_all(self, user: UserNid, user_id: UserID) -> None:
+        """Leave all rooms, turn down all invites and take back all knocks, as an account ends."""
+        found = await self.db.read(lambda conn: memberships.of_user(conn, user, _PRESENT))
+        for part in _parts([each.room for each in found]):
+
+            def write(tx: Write, part: list[RoomNid] = part) -> None:
+                for room in part:
+                    turn = self.timeline.turn(tx, room)
+                    standing = memberships.of_user_in(tx.conn, room, user)
+                    if standing is not None and standing.membership in _PRESENT:
+                        self._try(turn, Draft(turn.room.room_id, MEMBER, user_id, {"membership": "leave"}, user_id))
+
+            await self.db.write(write)
+
+    def _try(self, turn: Turn, draft: Draft) -> None:
+        """Append an event; one room that does not allow it is no reason to stop in the others."""
+        try:
+            self.timeline.append(turn, draft)
+        except MatrixError as error:
+            log.warning("member_event_refused", room_id=turn.room.room_id, user_id=draft.sender, reason=error.message)
+
+    # The common ways
+
+    def _append(
+        self, turn: Turn, sender: UserID, target: UserID, membership: Membership, reason: str | None
+    ) -> None:
+        member_events.append(self.timeline, turn, sender, target, membership, reason=reason)
+
+    def _find(self, tx: Write, room: RoomID | RoomAlias) -> Turn:
+        """Take the turn of a room by ID or alias. Raises `NotFound`."""
+        return self.timeline.turn(tx, find_room(tx.conn, self.timeline.names, room))
+
+    def _joined(self, tx: Write, who: Requester, room_id: RoomID) -> Turn:
+        room = access.joined_room(tx.conn, self.timeline.names, who.user, room_id)
+        return self.timeline.turn(tx, room)
+
+    def _standing(self, turn: Turn, target: UserID) -> RoomMembership | None:
+        user = self.timeline.names.user(turn.tx.conn, target)
+        return memberships.of_user_in(turn.tx.conn, turn.room.nid, user) if user is not None else None
+
+
+def _parts(rooms: list[RoomNid]) -> list[list[RoomNid]]:
+    return [rooms[start : start + ROOMS_IN_A_WRITE] for start in range(0, len(rooms), ROOMS_IN_A_WRITE)]
+
+
+def _check_suspended(who: Requester) -> None:
+    # https://spec.matrix.org/v1.19/client-server-api/#account-suspension: leaving remains allowed.
+    if who.suspended:
+        raise UserSuspended("Your account is suspended")
