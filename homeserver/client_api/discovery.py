@@ -35,22 +35,23 @@ async def support(call: Call) -> Json:
 
 
 @routes.get("/_matrix/client/v3/capabilities")
-async def capabilities(call: Call) -> Json:
+async def what_can_be_done(call: Call) -> Json:
     """Say what the user can do with this server."""
     available = {name: "stable" if version.stable else "unstable" for name, version in ROOM_VERSIONS.items()}
     versions = {"default": call.services.config.rooms.default_version, "available": available}
-    return {
-        "capabilities": {
-            "m.change_password": {"enabled": True},
-            "m.room_versions": versions,
-            "m.set_displayname": {"enabled": True},
-            "m.set_avatar_url": {"enabled": True},
-            "m.3pid_changes": {"enabled": False},
-            "m.get_login_token": {"enabled": True},
-            "m.profile_fields": {"enabled": True},
-            "m.forget_forced_upon_leave": {"enabled": False},
-        }
+    capabilities: dict[str, Any] = {
+        "m.change_password": {"enabled": True},
+        "m.room_versions": versions,
+        "m.set_displayname": {"enabled": True},
+        "m.set_avatar_url": {"enabled": True},
+        "m.3pid_changes": {"enabled": False},
+        "m.get_login_token": {"enabled": True},
+        "m.profile_fields": {"enabled": True},
+        "m.forget_forced_upon_leave": {"enabled": False},
     }
+    if call.who.admin:
+        capabilities["m.account_moderation"] = {"lock": True, "suspend": True}
+    return {"capabilities": capabilities}
 
 
 def _contacts(options: Support) -> list[dict[str, str]]:

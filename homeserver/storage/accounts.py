@@ -77,6 +77,16 @@ def scram_keys_of(conn: Connection, user: UserNid) -> list[ScramKeys]:
     return [ScramKeys(*row) for row in conn.execute(query)]
 
 
+def set_locked(tx: Write, user: UserNid, locked: bool) -> None:
+    """Lock or unlock an account."""
+    tx.conn.execute(accounts.update().where(accounts.c.user == user).values(locked=locked))
+
+
+def set_suspended(tx: Write, user: UserNid, suspended: bool) -> None:
+    """Suspend an account, or end that."""
+    tx.conn.execute(accounts.update().where(accounts.c.user == user).values(suspended=suspended))
+
+
 def deactivate(tx: Write, user: UserNid, now: int) -> None:
     """Take password, keys, profile and presence away, and mark the account; its name stays taken."""
     tx.conn.execute(scram_keys.delete().where(scram_keys.c.user == user))

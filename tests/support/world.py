@@ -15,6 +15,7 @@ import asyncpg
 
 from federation.core.signing import SigningKey
 from homeserver.app import Application, build
+from homeserver.clock import Clock
 from homeserver.config import load
 
 SERVER_NAME = "hs1"
@@ -53,7 +54,9 @@ class World:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, database_url: str, directory: Path, **options: str) -> AsyncIterator["World"]:
+    async def start(
+        cls, database_url: str, directory: Path, *, clock: Clock | None = None, **options: str
+    ) -> AsyncIterator["World"]:
         """Start a server; options are those of the environment, such as `REGISTRATION__ENABLED="true"`."""
         key = directory / "signing.key"
         if not key.exists():
@@ -70,7 +73,7 @@ class World:
             "ISTHMUS_PASSWORDS__ARGON2_ITERATIONS": "1",
             **{f"ISTHMUS_{name}": value for name, value in options.items()},
         }
-        app = await build(load(None, environ))
+        app = await build(load(None, environ), clock=clock)
         (address,) = await app.start()
         try:
             async with aiohttp.ClientSession() as http:
