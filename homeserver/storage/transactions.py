@@ -1,5 +1,7 @@
 """What clients' transactions have done, kept for a day so that a retry finds it."""
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -15,6 +17,13 @@ def find(conn: Connection, device: DeviceNid, scope: str, txn_id: str) -> tuple[
     """Return the event that a transaction made, in a tuple (of None if it made none); None if it is not known."""
     row = conn.execute(_FIND, {"of_device": device, "in_scope": scope, "with_id": txn_id}).one_or_none()
     return (row[0],) if row is not None else None
+
+
+def ids_of(conn: Connection, device: DeviceNid, events: Collection[EventNid]) -> dict[EventNid, str]:
+    """Return the transaction IDs with which a device has sent those of the events that it sent, in one query."""
+    table = client_transactions
+    query = sa.select(table.c.event, table.c.txn_id).where(table.c.device == device, table.c.event.in_(events))
+    return {EventNid(event): txn_id for event, txn_id in conn.execute(query) if event is not None}
 
 
 def remember(tx: Write, device: DeviceNid, scope: str, txn_id: str, event: EventNid | None, now_ms: int) -> None:
