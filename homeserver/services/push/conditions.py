@@ -8,19 +8,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from homeserver.services.push.facts import ABSENT, BODY, EventFacts, Path, Reader, path_of
-from homeserver.services.push.globs import whole, words
+from homeserver.model.globs import whole, words
+from homeserver.model.property_paths import Path, path_of
+from homeserver.services.push.facts import ABSENT, BODY, EventFacts, ReaderContext
 
 OWN_USER_ID = "[the user's Matrix ID]"
 """Stands in the predefined rules for the ID of the rules' owner."""
 
 EventTest = Callable[[EventFacts], bool]
-ReaderTest = Callable[[EventFacts, Reader], bool]
+ReaderTest = Callable[[EventFacts, ReaderContext], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A compiled condition: it holds if both do. Where it is about the reader, `event` says if anyone can meet it."""
+    """A compiled condition: it holds if both do.
+
+    Where it is about the reader or the room they read in, `event` says whether anyone can meet it.
+    """
 
     event: EventTest
     reader: ReaderTest | None = None
@@ -28,6 +32,10 @@ class Check:
 
 def _never(_facts: EventFacts) -> bool:
     return False
+
+
+def _always(_facts: EventFacts) -> bool:
+    return True
 
 
 NEVER = Check(_never)
@@ -91,7 +99,7 @@ def _event_property_contains(condition: Mapping[str, Any]) -> Check:
 
 
 def _contains_display_name(_condition: Mapping[str, Any]) -> Check:
-    def test(facts: EventFacts, reader: Reader) -> bool:
+    def test(facts: EventFacts, reader: ReaderContext) -> bool:
         body, name = facts.text(BODY), reader.display_name
         # A display name is no pattern: what would be wildcards stand for themselves.
         return bool(name) and body is not None and _contains_name(body, str(name).lower())
@@ -127,14 +135,14 @@ def _room_member_count(condition: Mapping[str, Any]) -> Check:
     if found is None:
         return NEVER
     compare, number = _COMPARISONS[found[1] or "=="], int(found[2])
-    return Check(lambda facts: compare(facts.member_count, number))
+    return Check(_always, lambda _facts, reader: compare(reader.member_count, number))
 
 
 def _sender_notification_permission(condition: Mapping[str, Any]) -> Check:
     key = condition.get("key")
     if not isinstance(key, str):
         return NEVER
-    return Check(lambda facts: facts.may_notify(key))
+    return Check(_always, lambda facts, reader: reader.may_notify(facts.fields["sender"], key))
 
 
 _COMPILERS: Mapping[str, Callable[[Mapping[str, Any]], Check]] = {

@@ -1,14 +1,12 @@
 """What push rules ask of an event, worked out once for all readers; and who reads it."""
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from homeserver.model.events import Event
+from homeserver.model.property_paths import Path
 
-Path = tuple[str, ...]
-"""The names on the way to a property of an event, outermost first."""
 BODY: Path = ("content", "body")
 
 
@@ -19,40 +17,39 @@ class Absent:
 ABSENT = Absent()
 
 
-class Reader(NamedTuple):
-    """Who gets the event: a member of the room other than its sender, with their display name there."""
+def _nobody(_sender: str, _key: str) -> bool:
+    return False
+
+
+class ReaderContext(NamedTuple):
+    """Who gets the event, a member of the room other than its sender; and the room as it is while they read."""
 
     user_id: str
     display_name: str | None = None
+    """Their display name in the room."""
+    member_count: int = 0
+    """How many have joined the room."""
+    may_notify: Callable[[str, str], bool] = _nobody
+    """Whether a sender's power level is enough for a key of `notifications` in the room's power levels."""
 
 
 class EventFacts:
-    """One event with its surroundings, as push rules look at it. Make one and use it for all the event's readers."""
+    """One event as push rules look at it. Made once and used for all the event's readers."""
 
-    __slots__ = ("_lists", "_texts", "answers", "fields", "may_notify", "member_count")
+    __slots__ = ("_lists", "_texts", "answers", "fields")
 
-    def __init__(
-        self,
-        fields: Mapping[str, Any],
-        *,
-        member_count: int,
-        may_notify: Callable[[str], bool],
-    ) -> None:
-        """Take the event's properties, the number of joined members, and whether the sender may notify by a key.
-
-        `may_notify("room")` is asked only by rules that need it.
-        """
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        """Take the event's properties."""
         self.fields = fields
-        self.member_count = member_count
-        self.may_notify = may_notify
         self.answers: dict[Any, Any] = {}
         """What rule sets have worked out for this event, by rule set."""
         self._texts: dict[Path, str | None] = {}
         self._lists: dict[Path, frozenset[tuple[type, Any]]] = {}
 
-    @classmethod
-    def of(cls, event: Event, *, member_count: int, may_notify: Callable[[str], bool]) -> "EventFacts":
-        """Return the facts of a stored event."""
+    @staticmethod
+    @lru_cache(4096)
+    def of(event: Event) -> "EventFacts":
+        """Return the facts of a stored event; the same ones for the next reader who comes soon."""
         fields: dict[str, Any] = {
             "type": event.type,
             "sender": event.sender,
@@ -65,7 +62,7 @@ class EventFacts:
             fields["state_key"] = event.state_key
         if (redacts := event.redacts) is not None:
             fields["redacts"] = redacts
-        return cls(fields, member_count=member_count, may_notify=may_notify)
+        return EventFacts(fields)
 
     def value(self, path: Path) -> Any:
         """Return a property, or `ABSENT`."""
@@ -95,16 +92,3 @@ class EventFacts:
             found = frozenset((type(item), item) for item in items if isinstance(item, str | int | None))
             self._lists[path] = found
             return found
-
-
-@lru_cache(4096)
-def path_of(key: str) -> Path:
-    r"""Return the names in a dot-separated path, in which `\.` and `\\` stand for themselves.
-
-    Source: https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths
-    """
-    return tuple(_UNESCAPE.sub(r"\1", name) for name in _NAMES.findall(f".{key}"))
-
-
-_NAMES = re.compile(r"\.((?:\\[.\\]|[^.])*)")
-_UNESCAPE = re.compile(r"\\([.\\])")

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
+from homeserver.model.globs import has_wildcards
+from homeserver.model.property_paths import Path
 from homeserver.model.push_rules import NO_RULES, Action, PushRule, RuleKind, StoredRules
 from homeserver.services.push.conditions import Check, ReaderTest, compile_condition, event_match
 from homeserver.services.push.defaults import all_rules
-from homeserver.services.push.facts import BODY, EventFacts, Path, Reader
-from homeserver.services.push.globs import has_wildcards
+from homeserver.services.push.facts import BODY, EventFacts, ReaderContext
 
 _ROOM: Path = ("room_id",)
 _SENDER: Path = ("sender",)
@@ -76,7 +77,7 @@ class RuleSet:
         return tuple(found)
 
 
-def evaluate(rules: RuleSet, facts: EventFacts, reader: Reader) -> Verdict:
+def evaluate(rules: RuleSet, facts: EventFacts, reader: ReaderContext) -> Verdict:
     """Return what a reader's rules say of an event. The caller leaves out the event's sender, who is never notified."""
     candidates: Candidates | None = facts.answers.get(rules)
     if candidates is None:

@@ -6,25 +6,25 @@ from typing import Any
 import msgspec
 import pytest
 
+from homeserver.model.property_paths import path_of
 from homeserver.model.push_rules import PushRule, RuleChange, RuleKind, StoredRules
-from homeserver.services.push.facts import ABSENT, EventFacts, Reader, path_of
+from homeserver.services.push.facts import ABSENT, EventFacts, ReaderContext
 from homeserver.services.push.rules import DEFAULT_RULES, Verdict, compile_rules, compile_stored, evaluate
 
-ALICE, BOB = Reader("@alice:hs1", "Alice"), Reader("@bob:hs1", "Bob Builder")
+ALICE, BOB = ReaderContext("@alice:hs1", "Alice"), ReaderContext("@bob:hs1", "Bob Builder")
 ROOM = "!Room:hs1"
 
 
-def facts(
-    event_type: str = "m.room.message",
-    content: Mapping[str, Any] | None = None,
-    *,
-    members: int = 3,
-    may_notify: bool = True,
-    **fields: Any,
-) -> EventFacts:
+def facts(event_type: str = "m.room.message", content: Mapping[str, Any] | None = None, **fields: Any) -> EventFacts:
     """An event of Carol's."""
-    event = {"type": event_type, "sender": "@carol:hs1", "room_id": ROOM, "content": content or {}, **fields}
-    return EventFacts(event, member_count=members, may_notify=lambda key: may_notify and key == "room")
+    return EventFacts({"type": event_type, "sender": "@carol:hs1", "room_id": ROOM, "content": content or {}, **fields})
+
+
+def reading(members: int = 3, may_notify: bool = True) -> ReaderContext:
+    """Alice, reading in a room with so many members, in which Carol may notify all or not."""
+    return ALICE._replace(
+        member_count=members, may_notify=lambda sender, key: may_notify and (sender, key) == ("@carol:hs1", "room")
+    )
 
 
 def text(body: str, **content: Any) -> EventFacts:
@@ -39,67 +39,63 @@ def rule(rule_id: str, *conditions: dict[str, Any], actions: tuple[Any, ...] = (
     return PushRule(rule_id, actions, conditions, **more)
 
 
-def matches(event: EventFacts, *conditions: dict[str, Any], reader: Reader = ALICE) -> bool:
+def matches(event: EventFacts, *conditions: dict[str, Any], reader: ReaderContext | None = None) -> bool:
     """Whether an override rule with these conditions is the one that decides."""
     rules = compile_stored(own(RuleKind.OVERRIDE, rule("mine", *conditions)))
-    return evaluate(rules, event, reader).rule_id == "mine"
+    return evaluate(rules, event, reader or reading()).rule_id == "mine"
 
 
 MENTION = {"m.mentions": {"user_ids": ["@alice:hs1"]}}
-PREDEFINED: list[tuple[str, EventFacts, str | None, bool, bool, str | None]] = [
-    # what happens, the event, the rule that decides, notify, highlight, sound
-    ("a message in a group", text("hi"), ".m.rule.message", True, False, None),
-    ("a message between two", facts(members=2), ".m.rule.room_one_to_one", True, False, "default"),
-    ("an encrypted one in a group", facts("m.room.encrypted"), ".m.rule.encrypted", True, False, None),
+EVERYONE = {"m.mentions": {"room": True}}
+THREE, TWO, WEAK = reading(3), reading(2), reading(may_notify=False)
+PREDEFINED: list[tuple[str, EventFacts, ReaderContext, str | None, bool, bool, str | None]] = [
+    # what happens, the event, the reader, the rule that decides, notify, highlight, sound
+    ("a message in a group", text("hi"), THREE, ".m.rule.message", True, False, None),
+    ("a message between two", text("hi"), TWO, ".m.rule.room_one_to_one", True, False, "default"),
+    ("an encrypted one in a group", facts("m.room.encrypted"), THREE, ".m.rule.encrypted", True, False, None),
     (
-        "an encrypted one between two", facts("m.room.encrypted", members=2), ".m.rule.encrypted_room_one_to_one",
+        "an encrypted one between two", facts("m.room.encrypted"), TWO, ".m.rule.encrypted_room_one_to_one",
         True, False, "default",
     ),
-    ("a notice", facts(content={"msgtype": "m.notice"}), ".m.rule.suppress_notices", False, False, None),
+    ("a notice", facts(content={"msgtype": "m.notice"}), TWO, ".m.rule.suppress_notices", False, False, None),
     (
-        "an invite for her", facts("m.room.member", {"membership": "invite"}, state_key="@alice:hs1"),
+        "an invite for her", facts("m.room.member", {"membership": "invite"}, state_key="@alice:hs1"), THREE,
         ".m.rule.invite_for_me", True, False, "default",
     ),
     (
-        "an invite for another", facts("m.room.member", {"membership": "invite"}, state_key="@bob:hs1"),
+        "an invite for another", facts("m.room.member", {"membership": "invite"}, state_key="@bob:hs1"), THREE,
         ".m.rule.member_event", False, False, None,
     ),
     (
-        "her being kicked", facts("m.room.member", {"membership": "leave"}, state_key="@alice:hs1"),
+        "her being kicked", facts("m.room.member", {"membership": "leave"}, state_key="@alice:hs1"), THREE,
         ".m.rule.member_event", False, False, None,
     ),
-    ("a mention", facts(content=MENTION), ".m.rule.is_user_mention", True, True, "default"),
-    ("her name without a mention", text("Alice, @alice:hs1, alice"), ".m.rule.message", True, False, None),
+    ("a mention", facts(content=MENTION), THREE, ".m.rule.is_user_mention", True, True, "default"),
+    ("her name without a mention", text("Alice, @alice:hs1"), THREE, ".m.rule.message", True, False, None),
+    ("a mention of all", facts(content=EVERYONE), THREE, ".m.rule.is_room_mention", True, True, None),
+    ("a mention of all by one who may not", facts(content=EVERYONE), WEAK, ".m.rule.message", True, False, None),
+    ("a tombstone", facts("m.room.tombstone", state_key=""), THREE, ".m.rule.tombstone", True, True, None),
+    ("a tombstone that is no state", facts("m.room.tombstone"), THREE, None, False, False, None),
+    ("a reaction", facts("m.reaction", {"m.relates_to": {}}), TWO, ".m.rule.reaction", False, False, None),
+    ("a server ACL", facts("m.room.server_acl", state_key=""), TWO, ".m.rule.room.server_acl", False, False, None),
     (
-        "a mention of the room", facts(content={"m.mentions": {"room": True}}), ".m.rule.is_room_mention",
-        True, True, None,
-    ),
-    (
-        "a mention of the room by someone who may not",
-        facts(content={"m.mentions": {"room": True}}, may_notify=False), ".m.rule.message", True, False, None,
-    ),
-    ("a tombstone", facts("m.room.tombstone", state_key=""), ".m.rule.tombstone", True, True, None),
-    ("a tombstone that is no state", facts("m.room.tombstone"), None, False, False, None),
-    ("a reaction", facts("m.reaction", {"m.relates_to": {}}), ".m.rule.reaction", False, False, None),
-    ("a server ACL", facts("m.room.server_acl", state_key=""), ".m.rule.room.server_acl", False, False, None),
-    (
-        "an edit", text("* hi", **{"m.relates_to": {"rel_type": "m.replace", "event_id": "$x"}}),
+        "an edit", text("* hi", **{"m.relates_to": {"rel_type": "m.replace", "event_id": "$x"}}), TWO,
         ".m.rule.suppress_edits", False, False, None,
     ),
-    ("a call", facts("m.call.invite"), ".m.rule.call", True, False, "ring"),
-    ("a topic", facts("m.room.topic", state_key=""), None, False, False, None),
+    ("a call", facts("m.call.invite"), TWO, ".m.rule.call", True, False, "ring"),
+    ("a topic", facts("m.room.topic", state_key=""), TWO, None, False, False, None),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("event", "rule_id", "notify", "highlight", "sound"),
+    ("event", "reader", "rule_id", "notify", "highlight", "sound"),
     [row[1:] for row in PREDEFINED],
     ids=[row[0] for row in PREDEFINED],
 )
 def test_the_predefined_rules(
-    event: EventFacts, rule_id: str | None, notify: bool, highlight: bool, sound: str | None
+    event: EventFacts, reader: ReaderContext, rule_id: str | None, notify: bool, highlight: bool, sound: str | None
 ) -> None:
-    verdict = evaluate(DEFAULT_RULES, event, ALICE)
+    verdict = evaluate(DEFAULT_RULES, event, reader)
     assert (verdict.rule_id, verdict.notify, verdict.highlight, verdict.sound) == (rule_id, notify, highlight, sound)
 
 
@@ -172,16 +168,6 @@ ALIASES = facts(content={"alt_aliases": ["#somewhere:example.org", "#myroom:exam
         (text("malice, alices and alice"), {"kind": "contains_display_name"}, True),
         (text("malice"), {"kind": "contains_display_name"}, False),
         (facts(), {"kind": "contains_display_name"}, False),
-        (facts(members=2), {"kind": "room_member_count", "is": "2"}, True),
-        (facts(members=2), {"kind": "room_member_count", "is": "==2"}, True),
-        (facts(members=2), {"kind": "room_member_count", "is": "<2"}, False),
-        (facts(members=2), {"kind": "room_member_count", "is": "<=2"}, True),
-        (facts(members=2), {"kind": "room_member_count", "is": ">1"}, True),
-        (facts(members=2), {"kind": "room_member_count", "is": ">=3"}, False),
-        (facts(members=2), {"kind": "room_member_count", "is": "=2"}, False),
-        (facts(members=2), {"kind": "room_member_count", "is": 2}, False),
-        (facts(), {"kind": "sender_notification_permission", "key": "room"}, True),
-        (facts(), {"kind": "sender_notification_permission", "key": "other"}, False),
         (facts(), {"kind": "sender_notification_permission"}, False),
         (facts(), {"kind": "of the future"}, False),
         (facts(), {}, False),
@@ -191,6 +177,22 @@ def test_conditions(event: EventFacts, condition: dict[str, Any], holds: bool) -
     assert matches(event, condition) is holds
 
 
+@pytest.mark.parametrize(
+    ("wanted", "holds"),
+    [("2", True), ("==2", True), ("<2", False), ("<=2", True), (">1", True), (">=3", False), ("=2", False), (2, False)],
+)
+def test_the_count_of_members_is_compared(wanted: object, holds: bool) -> None:
+    assert matches(facts(), {"kind": "room_member_count", "is": wanted}, reader=reading(members=2)) is holds
+
+
+@pytest.mark.parametrize(
+    ("key", "may", "holds"), [("room", True, True), ("other", True, False), ("room", False, False)]
+)
+def test_the_sender_needs_the_level_for_the_notification(key: str, may: bool, holds: bool) -> None:
+    condition = {"kind": "sender_notification_permission", "key": key}
+    assert matches(facts(), condition, reader=reading(may_notify=may)) is holds
+
+
 def test_all_conditions_must_hold_and_no_condition_always_holds() -> None:
     assert matches(facts())
     assert matches(facts(), match("type", "m.*"), match("sender", "@carol:hs1"))
@@ -198,10 +200,10 @@ def test_all_conditions_must_hold_and_no_condition_always_holds() -> None:
 
 
 def test_a_display_name_is_no_pattern() -> None:
-    star = Reader("@star:hs1", "*")
+    star = ReaderContext("@star:hs1", "*")
     assert not matches(text("anything"), {"kind": "contains_display_name"}, reader=star)
     assert matches(text("a * b"), {"kind": "contains_display_name"}, reader=star)
-    assert not matches(text("anything"), {"kind": "contains_display_name"}, reader=Reader("@x:hs1", None))
+    assert not matches(text("anything"), {"kind": "contains_display_name"}, reader=ReaderContext("@x:hs1", None))
 
 
 def decided(stored: StoredRules, event: EventFacts) -> Verdict:
@@ -310,16 +312,12 @@ def test_the_event_is_asked_once_for_all_readers() -> None:
             asked.append(str(name))
             return super().__contains__(name)
 
-    event = EventFacts(
-        {"type": "m.room.message", "room_id": ROOM, "sender": "@c:hs1", "content": Counting(body="hi")},
-        member_count=5,
-        may_notify=lambda _: True,
-    )
+    event = EventFacts({"type": "m.room.message", "room_id": ROOM, "sender": "@c:hs1", "content": Counting(body="hi")})
     evaluate(DEFAULT_RULES, event, ALICE)
     before = len(asked)
 
-    def readers() -> Iterator[Reader]:
-        return (Reader(f"@u{number}:hs1", None) for number in range(200))
+    def readers() -> Iterator[ReaderContext]:
+        return (ReaderContext(f"@u{number}:hs1", None) for number in range(200))
 
     assert all(evaluate(DEFAULT_RULES, event, reader).notify for reader in readers())
     assert len(asked) == before

@@ -26,6 +26,16 @@ def whole(pattern: str) -> Matcher:
 
 
 @lru_cache(4096)
+def starred(pattern: str) -> Matcher:
+    """Return what tells whether a text matches a pattern in which only `*` is special, and letter case counts."""
+    first, *rest = [re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*")]
+    if not rest:
+        return pattern.__eq__
+    compiled = re.compile(first + _sequence(rest, ""), re.DOTALL)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+@lru_cache(4096)
 def words(pattern: str) -> Matcher:
     """Return what tells whether some part of a text in lower case, from word boundary to word boundary, matches.
 

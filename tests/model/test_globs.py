@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeserver.services.push.globs import whole, words
+from homeserver.model.globs import whole, words
 
 
 @pytest.mark.parametrize(
