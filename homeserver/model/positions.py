@@ -7,7 +7,7 @@ reading back from it begins with the event itself. No row is stored for a token.
 import re
 from dataclasses import dataclass
 
-_SYNC = re.compile(r"s([0-9]{1,18})_([0-9]{1,18})_([A-Za-z0-9]{1,32})")
+_SYNC = re.compile(r"s([0-9]{1,18})_([0-9]{1,18})_([A-Za-z0-9]{1,32})(?:_([0-9]{1,18}))?")
 _PAGE = re.compile(r"t(-?[0-9]{1,18})")
 
 
@@ -20,10 +20,13 @@ class SyncToken:
     """Serial of what is kept in memory only."""
     boot: str
     """Which run of the server counted `ephemeral`."""
+    to_device: int
+    """How far to-device messages were given: behind `position` where there were too many for one answer."""
 
     def __str__(self) -> str:
         """Return the token as clients get it."""
-        return f"s{self.position}_{self.ephemeral}_{self.boot}"
+        behind = f"_{self.to_device}" if self.to_device != self.position else ""
+        return f"s{self.position}_{self.ephemeral}_{self.boot}{behind}"
 
     @classmethod
     def parse(cls, text: str) -> "SyncToken":
@@ -31,7 +34,8 @@ class SyncToken:
         found = _SYNC.fullmatch(text)
         if found is None:
             raise ValueError("not a token of /sync")
-        return cls(int(found[1]), int(found[2]), found[3])
+        position = int(found[1])
+        return cls(position, int(found[2]), found[3], int(found[4]) if found[4] is not None else position)
 
 
 @dataclass(frozen=True, slots=True)

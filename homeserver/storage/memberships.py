@@ -61,11 +61,16 @@ def of_user_in_rooms(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) 
     return {standing.room: standing for standing in map(_membership, conn.execute(query))}
 
 
-def of_user(conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None) -> list[RoomMembership]:
-    """Return the rooms of a user, by membership."""
+def of_user(
+    conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None, *, changed_after: int | None = None
+) -> list[RoomMembership]:
+    """Return the rooms of a user with one of these memberships, and those whose membership changed after a position."""
     query = _ALL.where(memberships.c.user == user)
     if kinds is not None:
-        query = query.where(memberships.c.membership.in_([str(kind) for kind in kinds]))
+        wanted = memberships.c.membership.in_([str(kind) for kind in kinds])
+        if changed_after is not None:
+            wanted |= memberships.c.event > changed_after
+        query = query.where(wanted)
     return [_membership(row) for row in conn.execute(query)]
 
 
