@@ -29,6 +29,7 @@ from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
 from homeserver.services.membership import Memberships
+from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
 from homeserver.services.passwords import Passwords
 from homeserver.services.push_rules import PushRules
@@ -154,6 +155,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         calls=Calls(config.voip, clock),
         rooms=Rooms(db, timeline),
         memberships=memberships,
+        messages=Messages(db, timeline),
         push_rules=PushRules(db, live),
     )
     door = Door(Router(client_api.ROUTES + admin_api.ROUTES), services, metrics.request_answered)

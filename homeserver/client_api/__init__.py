@@ -11,6 +11,7 @@ from homeserver.client_api import (
     membership,
     push_rules,
     register,
+    room_events,
     rooms,
     versions,
 )
@@ -24,6 +25,7 @@ ROUTES = (
     account.routes,
     devices.routes,
     rooms.routes,
+    room_events.routes,
     membership.routes,
     media.routes,
     calls.routes,

@@ -113,6 +113,11 @@ class Event:
         return self._client
 
     @property
+    def federation_json(self) -> bytes:
+        """The event as servers exchange it."""
+        return self.envelope[:-1] + b',"content":' + self.content_json + b"}"
+
+    @property
     def redacts(self) -> EventID | None:
         """The event that this one redacts, wherever the room version puts it."""
         if self.type != "m.room.redaction":

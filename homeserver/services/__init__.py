@@ -14,6 +14,7 @@ from homeserver.services.live import Live
 from homeserver.services.login import LogIn
 from homeserver.services.media import Media
 from homeserver.services.membership import Memberships
+from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
@@ -50,4 +51,5 @@ class Services:
     calls: Calls
     rooms: Rooms
     memberships: Memberships
+    messages: Messages
     push_rules: PushRules

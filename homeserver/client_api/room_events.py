@@ -1,0 +1,56 @@
+"""Sending: https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room and #redactions."""
+
+# ruff: noqa: ARG001 - a query refuses what is not supported by being read.
+
+import msgspec
+
+from federation.core.ids import EventID, RoomID
+from homeserver.client_api.bodies import JsonObject
+from homeserver.client_api.routing import Call, Json, Routes
+from homeserver.errors import InvalidParam
+
+routes = Routes()
+
+
+class SendQuery(msgspec.Struct):
+    """A delayed event (MSC4140) is refused: sent at once it would say the opposite of what was meant."""
+
+    delay: str | None = msgspec.field(default=None, name="org.matrix.msc4140.delay")
+
+    def __post_init__(self) -> None:
+        if self.delay is not None:
+            raise InvalidParam("org.matrix.msc4140.delay: delayed events are not supported")
+
+
+@routes.put("/_matrix/client/v3/rooms/{room_id}/send/{event_type}/{txn_id}", limit="messages")
+async def send(
+    call: Call, room_id: RoomID, event_type: str, txn_id: str, query: SendQuery, body: JsonObject
+) -> Json:
+    """Send a message event."""
+    return {"event_id": await call.services.messages.send(call.who, room_id, event_type, body, txn_id)}
+
+
+@routes.put("/_matrix/client/v3/rooms/{room_id}/state/{event_type}", limit="messages")
+async def set_state_without_key(
+    call: Call, room_id: RoomID, event_type: str, query: SendQuery, body: JsonObject
+) -> Json:
+    """Send a state event with the empty state key."""
+    return {"event_id": await call.services.messages.set_state(call.who, room_id, event_type, "", body)}
+
+
+@routes.put("/_matrix/client/v3/rooms/{room_id}/state/{event_type}/{state_key}", limit="messages")
+async def set_state(
+    call: Call, room_id: RoomID, event_type: str, state_key: str, query: SendQuery, body: JsonObject
+) -> Json:
+    """Send a state event."""
+    return {"event_id": await call.services.messages.set_state(call.who, room_id, event_type, state_key, body)}
+
+
+@routes.put("/_matrix/client/v3/rooms/{room_id}/redact/{event_id}/{txn_id}", limit="messages")
+async def redact(call: Call, room_id: RoomID, event_id: EventID, txn_id: str, body: JsonObject) -> Json:
+    """Redact an event."""
+    reason = body.get("reason")
+    if reason is not None and not isinstance(reason, str):
+        raise InvalidParam("reason: must be a string")
+    content = {} if reason is None else {"reason": reason}
+    return {"event_id": await call.services.messages.redact(call.who, room_id, event_id, content, txn_id)}

@@ -1,0 +1,102 @@
+"""What a user sends into a room: messages, state, redactions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from federation.core.errors import InvalidIdentifier
+from federation.core.events.draft import Draft
+from federation.core.ids import EventID, RoomID, parse_event_id
+from homeserver.errors import BadJson, DuplicateAnnotation, UserSuspended
+from homeserver.model.accounts import Requester
+from homeserver.services import aliases, member_events, once
+from homeserver.services.timeline import MEMBER, Timeline, Turn
+from homeserver.storage import relations
+from homeserver.storage.database import Database, Write
+
+REDACTION = "m.room.redaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Sends events of local users."""
+
+    db: Database
+    timeline: Timeline
+
+    async def send(
+        self, who: Requester, room_id: RoomID, event_type: str, content: Mapping[str, Any], txn_id: str
+    ) -> EventID:
+        """Send a message event; a transaction that was sent before is answered with its event.
+
+        Raises `Forbidden`, `BadJson`, `TooLarge`, `DuplicateAnnotation`.
+        """
+        redacts = _redacted_by(content) if event_type == REDACTION else None
+        draft = Draft(room_id, event_type, who.user_id, content, redacts=redacts)
+        return await self._send_once(who, draft, f"send {room_id} {event_type}", txn_id)
+
+    async def redact(
+        self, who: Requester, room_id: RoomID, event_id: EventID, content: Mapping[str, Any], txn_id: str
+    ) -> EventID:
+        """Redact an event, with the reason in `content`. Raises `Forbidden`."""
+        draft = Draft(room_id, REDACTION, who.user_id, content, redacts=event_id)
+        return await self._send_once(who, draft, f"redact {room_id} {event_id}", txn_id)
+
+    async def set_state(
+        self, who: Requester, room_id: RoomID, event_type: str, state_key: str, content: Mapping[str, Any]
+    ) -> EventID:
+        """Send a state event. Raises `Forbidden`, `BadJson`, `TooLarge`, and what aliases raise."""
+        _check_suspended(who, event_type)
+        draft = Draft(room_id, event_type, who.user_id, content, state_key)
+
+        def write(tx: Write) -> EventID:
+            turn = self.timeline.turn_of(tx, room_id)
+            if event_type == "m.room.canonical_alias":
+                aliases.check_canonical_alias(turn, self.timeline, content)
+            wanted = member_events.prepare(self.timeline, turn, draft) if event_type == MEMBER else draft
+            return self.timeline.append(turn, wanted).event_id
+
+        return await self.db.write(write)
+
+    async def _send_once(self, who: Requester, draft: Draft, scope: str, txn_id: str) -> EventID:
+        _check_suspended(who, draft.type)
+        room_id = draft.room_id
+        assert room_id is not None
+        timeline = self.timeline
+
+        def write(tx: Write) -> EventID:
+            sent = once.find(tx.conn, who.device, scope, txn_id)
+            if sent is not None:
+                return timeline.events.by_nid(tx.conn, sent).event_id
+            turn = timeline.turn_of(tx, room_id)
+            _check_annotation(turn, timeline, draft, who)
+            event = timeline.append(turn, draft)
+            once.remember(tx, who.device, scope, txn_id, event.nid, timeline.clock.now_ms())
+            tx.after_commit(timeline.recent.sent_as, event.nid, who.device, txn_id)
+            return event.event_id
+
+        return await self.db.write(write)
+
+
+def _redacted_by(content: Mapping[str, Any]) -> EventID:
+    """Return what a redaction sent as any event redacts (since v1.18)."""
+    try:
+        return parse_event_id(content.get("redacts") or "")
+    except (InvalidIdentifier, TypeError) as error:
+        raise BadJson("redacts: must be an event ID") from error
+
+
+def _check_suspended(who: Requester, event_type: str) -> None:
+    # https://spec.matrix.org/v1.19/client-server-api/#account-suspension: redacting one's own remains allowed.
+    if who.suspended and event_type != REDACTION:
+        raise UserSuspended("Your account is suspended")
+
+
+def _check_annotation(turn: Turn, timeline: Timeline, draft: Draft, who: Requester) -> None:
+    """Refuse the same reaction twice: https://spec.matrix.org/v1.19/client-server-api/#event-annotations-and-reactions."""
+    relation = relations.relation_of(draft.content)
+    if relation is None or relation[0] != "m.annotation":
+        return
+    _, parent, key = relation
+    if relations.annotated(turn.tx.conn, timeline.names, turn.room.nid, who.user, parent, draft.type, key):
+        raise DuplicateAnnotation("You have sent this reaction already")
