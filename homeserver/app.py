@@ -19,12 +19,14 @@ from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
 from homeserver.metrics import Metrics
 from homeserver.services import Services, media
+from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
 from homeserver.services.auth_stages import AuthStages
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.devices import Devices
+from homeserver.services.filters import Filters
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
@@ -34,13 +36,16 @@ from homeserver.services.openid import OpenId
 from homeserver.services.passwords import Passwords
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
+from homeserver.services.receipts import Receipts
 from homeserver.services.recent import Recent
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
+from homeserver.services.tags import RoomTags
 from homeserver.services.timeline import Timeline
+from homeserver.services.to_device import ToDevice
 from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
 from homeserver.storage.events import Events
 from homeserver.storage.migrations import runner
@@ -157,6 +162,11 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         memberships=memberships,
         messages=Messages(db, timeline),
         push_rules=PushRules(db, live),
+        receipts=Receipts(db, clock, names, events, live),
+        account_data=AccountData(db, names, live),
+        tags=RoomTags(db, names, live),
+        filters=Filters(db),
+        to_device=ToDevice(db, clock, live),
     )
     door = Door(Router(client_api.ROUTES + admin_api.ROUTES), services, metrics.request_answered)
     return Application(config, services, metrics, db, door)

@@ -2,17 +2,21 @@
 
 from homeserver.client_api import (
     account,
+    account_data,
     admin,
     calls,
     devices,
     discovery,
+    filters,
     login,
     media,
     membership,
     push_rules,
+    receipts,
     register,
     room_events,
     rooms,
+    to_device,
     versions,
 )
 
@@ -30,4 +34,8 @@ ROUTES = (
     media.routes,
     calls.routes,
     push_rules.routes,
+    receipts.routes,
+    account_data.routes,
+    filters.routes,
+    to_device.routes,
 )

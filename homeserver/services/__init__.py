@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from homeserver.clock import Clock, Ids
 from homeserver.config import Config
+from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.devices import Devices
+from homeserver.services.filters import Filters
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
@@ -18,11 +20,14 @@ from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
+from homeserver.services.receipts import Receipts
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
+from homeserver.services.tags import RoomTags
+from homeserver.services.to_device import ToDevice
 from homeserver.storage.database import Database
 
 
@@ -53,3 +58,8 @@ class Services:
     memberships: Memberships
     messages: Messages
     push_rules: PushRules
+    receipts: Receipts
+    account_data: AccountData
+    tags: RoomTags
+    filters: Filters
+    to_device: ToDevice

@@ -1,4 +1,7 @@
-"""How far each user has read: https://spec.matrix.org/v1.19/client-server-api/#receipts and #read-and-unread-markers."""
+"""How far each user has read.
+
+https://spec.matrix.org/v1.19/client-server-api/#receipts and #read-and-unread-markers
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,8 +92,8 @@ class Receipts:
 def event_contents(moved: Iterable[Receipt], user_ids: Mapping[UserNid, UserID]) -> list[dict[str, Any]]:
     """Return the contents of the `m.receipt` events that tell of receipts of one room.
 
-    One as a rule: the content has no place for two receipts of one user for one event and kind but in different threads,
-    so such go into further ones. Source: https://spec.matrix.org/v1.19/client-server-api/#mreceipt
+    One as a rule: the content has no place for two receipts of one user for one event and kind in different threads, so
+    such go into further ones. Source: https://spec.matrix.org/v1.19/client-server-api/#mreceipt
     """
     contents: list[dict[str, Any]] = []
     for receipt in moved:
