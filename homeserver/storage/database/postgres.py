@@ -1,0 +1,240 @@
+"""PostgreSQL: one task that writes on a connection of its own, and a pool of connections that read."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from homeserver.storage.database.writes import (
+    LARGEST_GROUP,
+    READERS,
+    SELECT_POSITION,
+    STORE_POSITION,
+    Database,
+    Fresh,
+    Job,
+    Numbers,
+    Observer,
+    Write,
+    next_moment,
+    run_in_savepoint,
+)
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+CONNECT_SECONDS = 10.0
+PATIENCE_SECONDS = 10.0
+"""How long callers wait to hear what became of a commit whose connection was lost."""
+ASK_AGAIN_SECONDS = 0.2
+
+# Durable when acknowledged, whatever the server's default is; and no plan of ours is worth compiling.
+SETTINGS = {"application_name": "isthmus", "synchronous_commit": "on", "jit": "off"}
+
+
+class PostgresDatabase(Database):
+    """A server. A write shares the one connection that writes, a read takes one of a pool."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, observe: Observer | None = None) -> None:
+        """Connect lazily to `url` (`postgresql://user:password@host/database`)."""
+        url = url.replace("postgresql://", "postgresql+asyncpg://", 1)
+        arguments = {"server_settings": SETTINGS, "timeout": CONNECT_SECONDS}
+        self._engine: AsyncEngine = create_async_engine(url, pool_size=1, max_overflow=0, connect_args=arguments)
+        self._read_engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=READERS,
+            max_overflow=0,
+            connect_args=arguments,
+            execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+        )
+        self._jobs: asyncio.Queue[Job[Any] | None] = asyncio.Queue()
+        self._observe = observe
+        self._closed = False
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The writing engine, for migrations before the server starts."""
+        return self._engine
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        try:
+            return await self._read(fn)
+        except Exception as error:
+            if not _is_lost(error):
+                raise
+        # All connections of the pool are gone when the server was restarted. A read can be done again.
+        return await self._read(fn)
+
+    async def _read(self, fn: Callable[[Connection], T]) -> T:
+        async with self._read_engine.connect() as conn:
+            return await conn.run_sync(_read_at_moment, fn)
+
+    async def write(self, fn: Callable[[Write], T]) -> T:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_groups(), name="writer")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put_nowait(Job(fn, future))
+        return await asyncio.shield(future)
+
+    async def _write_groups(self) -> None:
+        loop = asyncio.get_running_loop()
+        last = False
+        while not last and (first := await self._jobs.get()) is not None:
+            group = [first]
+            while len(group) < LARGEST_GROUP and not self._jobs.empty():
+                job = self._jobs.get_nowait()
+                if job is None:
+                    last = True
+                    break
+                group.append(job)
+            started = loop.time()
+            try:
+                await self._write_group(group)
+            except Exception as error:
+                log.exception("commit_failed")
+                for job in group:
+                    job.fail(error)
+            for job in group:
+                job.finish()
+            if self._observe is not None:
+                self._observe(len(group), loop.time() - started)
+
+    async def _write_group(self, group: list[Job[Any]]) -> None:
+        """Commit `group`, each job with its result or its error. Raises if nothing of it was committed."""
+        try:
+            committed = await self._commit(group, _write_together)
+        except Exception as error:
+            if not _is_lost(error):
+                raise
+            # Nothing of it was committed, so it can be done again: the server was restarted, or ended the connection.
+            committed = await self._commit(group, _write_apart)
+        if not committed and len(group) > 1:
+            await self._commit(group, _write_apart)
+
+    async def _commit(self, group: list[Job[Any]], write: Callable[[Connection, list[Job[Any]]], str | None]) -> bool:
+        """Run the writes and commit them; return False if one failed and all were rolled back."""
+        async with self._engine.connect() as conn:
+            transaction = await conn.run_sync(write, group)
+            if transaction is None:
+                return False
+            try:
+                await conn.commit()
+            except Exception as error:
+                if not _is_lost(error):
+                    raise
+                lost = error
+            else:
+                return True
+        await self._settle(group, transaction, lost)
+        return True
+
+    async def _settle(self, group: list[Job[Any]], transaction: str, lost: Exception) -> None:
+        """Find out whether a transaction was committed whose connection was lost at that moment. Raises `lost` if not.
+
+        Nothing else is written before that is known. Callers get the error after a while; should it have been
+        committed, the rest of the server is told all the same.
+        """
+        log.warning("commit_unknown", error=str(lost))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_SECONDS
+        while True:
+            status = await self._status(transaction)
+            if status == "committed":
+                return
+            if status == "aborted" or self._closed:
+                raise lost
+            if loop.time() > deadline:
+                for job in group:
+                    if not job.future.done():
+                        job.future.set_exception(lost)
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+    async def _status(self, transaction: str) -> str | None:
+        try:
+            async with self._engine.connect() as conn:
+                found: str | None = (await conn.execute(_STATUS, {"xid": transaction})).scalar_one()
+                return found or "aborted"
+        except (DBAPIError, OSError, TimeoutError):
+            return None
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._writer is not None:
+            self._jobs.put_nowait(None)
+            await self._writer
+        await self._engine.dispose()
+        await self._read_engine.dispose()
+
+
+def _begin(conn: Connection) -> tuple[Numbers, Fresh, str]:
+    """Lock the position; return it with an empty memory and the transaction's ID."""
+    conn.info["moment"] = next_moment()
+    conn.info["fresh"] = memory = Fresh()
+    value, transaction = conn.execute(_LOCK_POSITION).one()
+    return Numbers(value), memory, transaction
+
+
+def _write_together(conn: Connection, group: list[Job[Any]]) -> str | None:
+    """Run the writes of a group one after the other; return the transaction's ID, or None once one fails."""
+    numbers, memory, transaction = _begin(conn)
+    before = numbers.value
+    for job in group:
+        try:
+            job.run(Write(conn, numbers, memory))
+        except Exception as error:
+            if _is_lost(error):
+                raise
+            job.fail(error)
+            return None
+        memory.keep()
+    _store(conn, numbers, before)
+    return transaction
+
+
+def _write_apart(conn: Connection, group: list[Job[Any]]) -> str | None:
+    """Run the writes of a group with a savepoint each; return the transaction's ID."""
+    numbers, memory, transaction = _begin(conn)
+    before = numbers.value
+    for job in group:
+        run_in_savepoint(conn, job, numbers, memory)
+    _store(conn, numbers, before)
+    return transaction
+
+
+def _store(conn: Connection, numbers: Numbers, before: int) -> None:
+    if numbers.value != before:
+        conn.execute(STORE_POSITION, {"new_value": numbers.value})
+
+
+def _read_at_moment(conn: Connection, fn: Callable[[Connection], T]) -> T:
+    conn.info["moment"] = next_moment()
+    return fn(conn)
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Return whether an error means that the connection is gone."""
+    if isinstance(error, ConnectionError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    # 08: connection exception. 57P: the server ends, or ends the connection.
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or state.startswith(("08", "57P"))
+
+
+_LOCK_POSITION = SELECT_POSITION.add_columns(
+    sa.cast(sa.func.pg_current_xact_id(), sa.Text).label("transaction")
+).with_for_update()
+_STATUS = sa.text("SELECT pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")

@@ -1,0 +1,217 @@
+"""What both databases share: a write and its group, and what a group has stored so far."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from homeserver.storage.schema.delivery import position as position_table
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+LARGEST_GROUP = 100
+"""Writes that share one commit, at most."""
+READERS = 4
+"""Threads (SQLite) or connections (PostgreSQL) that read."""
+
+_moments = count(1)
+
+
+def next_moment() -> int:
+    """Return a number above all that were returned before."""
+    return next(_moments)
+
+
+def moment(conn: Connection) -> int:
+    """Return the moment at which the transaction of `conn` began, or before; 0 if nobody knows.
+
+    Who keeps in memory what was read asks with this whether a change was committed meanwhile.
+    """
+    return int(conn.info.get("moment", 0))
+
+
+class Fresh:
+    """What the writes of the running group have stored and nobody else can see yet; the next ones need not read it.
+
+    Lies in `conn.info["fresh"]` of a connection that writes. What a failed write put there is dropped with it.
+    """
+
+    __slots__ = ("_before", "_kept", "_new", "told")
+
+    def __init__(self, before: "Sequence[Fresh]" = ()) -> None:
+        """Start empty, for a new group. `before`: the committed groups unknown to the caches, oldest first."""
+        self._before = before
+        self._kept: dict[tuple[str, int], Any] = {}
+        self._new: dict[tuple[str, int], Any] = {}
+        self.told = False
+        """Whether the caches know of it."""
+
+    def get(self, kind: str, number: int) -> Any | None:
+        """Return what stands under a kind and a number, or None."""
+        key = (kind, number)
+        found = self._new.get(key) or self._kept.get(key)
+        if found is None:
+            for group in reversed(self._before):
+                if (found := group._kept.get(key)) is not None:
+                    break
+        return found
+
+    def put(self, kind: str, number: int, value: object) -> None:
+        """Remember what the running write has stored."""
+        self._new[kind, number] = value
+
+    def keep(self) -> None:
+        """The write has succeeded."""
+        self._kept.update(self._new)
+        self._new.clear()
+
+    def drop(self) -> None:
+        """The write has failed."""
+        self._new.clear()
+
+    def tell(self) -> None:
+        """The group is committed, and its `after_commit` functions have run."""
+        self.told = True
+        self._before = ()
+
+
+def fresh(conn: Connection) -> Fresh | None:
+    """Return what the running group has stored, or None on a connection that only reads."""
+    return cast("Fresh | None", conn.info.get("fresh"))
+
+
+@dataclass(slots=True)
+class Numbers:
+    """The position of the group that is being written."""
+
+    value: int
+
+
+class Write:
+    """One write inside a group: its connection, its positions, and what to tell once it is durable."""
+
+    __slots__ = ("_numbers", "after", "conn", "fresh")
+
+    def __init__(self, conn: Connection, numbers: Numbers, fresh: Fresh) -> None:
+        """Take the group's connection, its source of positions, and what it has stored so far."""
+        self.conn = conn
+        self.fresh = fresh
+        self._numbers = numbers
+        self.after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def position(self) -> int:
+        """Return the next number of the one commit-ordered sequence."""
+        self._numbers.value += 1
+        return self._numbers.value
+
+    def after_commit(self, tell: Callable[..., object], *args: Any) -> None:
+        """Call `tell(*args)` on the event loop, in commit order, once this write is durable."""
+        self.after.append((tell, args))
+
+
+@dataclass(slots=True)
+class Job(Generic[T]):
+    """A write that waits for its group."""
+
+    fn: Callable[[Write], T]
+    future: "asyncio.Future[T]"
+    result: T | None = None
+    error: BaseException | None = None
+    after: list[tuple[Callable[..., object], tuple[Any, ...]]] = field(default_factory=list)
+
+    def run(self, tx: Write) -> None:
+        """Run the write; keep its result. Raises what it raises."""
+        self.result = self.fn(tx)
+        self.error, self.after = None, tx.after
+
+    def fail(self, error: BaseException) -> None:
+        """Keep an error as the answer."""
+        self.result, self.error, self.after = None, error, []
+
+    def finish(self) -> None:
+        """Tell the world, then answer the caller. Runs on the event loop."""
+        for tell, args in self.after:
+            try:
+                tell(*args)
+            except Exception:
+                log.exception("after_commit_failed")
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(cast(T, self.result))
+
+
+def run_in_savepoint(conn: Connection, job: Job[Any], numbers: Numbers, memory: Fresh) -> None:
+    """Run a write so that it is undone alone if it fails.
+
+    Raises only where the whole transaction is lost with it: the connection, or on SQLite a full disk.
+    """
+    conn.exec_driver_sql("SAVEPOINT one_write")
+    try:
+        job.run(Write(conn, numbers, memory))
+        memory.keep()
+    except Exception as error:
+        memory.drop()
+        job.fail(error)
+        try:
+            conn.exec_driver_sql("ROLLBACK TO SAVEPOINT one_write")
+        except Exception:
+            raise error from None  # what went wrong first
+    conn.exec_driver_sql("RELEASE SAVEPOINT one_write")
+
+
+class Observer(Protocol):
+    """Is told of each commit, for the metrics."""
+
+    def __call__(self, writes: int, seconds: float) -> None:
+        """Take how many writes shared the commit and how long it took."""
+        ...
+
+
+class Database:
+    """SQLite or PostgreSQL, by the URL. Use `open_database`."""
+
+    dialect: str
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` in a transaction that sees one moment and writes nothing; return what it returns.
+
+        `fn` may run again if the connection is lost.
+        """
+        raise NotImplementedError
+
+    async def write(self, fn: Callable[[Write], T]) -> T:
+        """Run `fn` as part of the next commit; return what it returns once that is durable.
+
+        Raises what `fn` raises; then nothing of it is stored. A caller that is cancelled does not undo the write.
+        """
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Finish the writes that wait, then close all connections."""
+        raise NotImplementedError
+
+
+def current_position(conn: Connection) -> int:
+    """Return the position of the newest commit that `conn` sees."""
+    return int(conn.execute(SELECT_POSITION).scalar_one())
+
+
+def upsert(conn: Connection, table: Table) -> sqlite.Insert:
+    """Return an insert that knows `on_conflict_do_update`, in the connection's dialect."""
+    if conn.dialect.name == "postgresql":
+        return cast(sqlite.Insert, postgresql.insert(table))
+    return sqlite.insert(table)
+
+
+SELECT_POSITION = sa.select(position_table.c.value)
+STORE_POSITION = position_table.update().values(value=sa.bindparam("new_value"))
