@@ -22,11 +22,13 @@ from homeserver.services import Services, media
 from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
+from homeserver.services.aggregations import Aggregations
 from homeserver.services.auth_stages import AuthStages
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.devices import Devices
 from homeserver.services.filters import Filters
+from homeserver.services.history import History
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
@@ -40,12 +42,16 @@ from homeserver.services.receipts import Receipts
 from homeserver.services.recent import Recent
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
+from homeserver.services.relations import Relations
+from homeserver.services.rendering import Rendering
+from homeserver.services.room_state import RoomState
 from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.tags import RoomTags
 from homeserver.services.timeline import Timeline
 from homeserver.services.to_device import ToDevice
+from homeserver.services.visibility import Visibility
 from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
 from homeserver.storage.events import Events
 from homeserver.storage.migrations import runner
@@ -134,6 +140,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     interactive_auth = InteractiveAuth(db, clock, ids, AuthStages(db, clock, credentials).all())
     devices = Devices(db, interactive_auth, sessions)
     memberships = Memberships(db, timeline)
+    visibility = Visibility(names, events, snapshots)
+    rendering = Rendering(events, visibility, Aggregations(names, events, visibility), clock)
+    account_data = AccountData(db, names, live)
     accounts = Accounts(db, clock, passwords, interactive_auth, devices)
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
     services = Services(
@@ -161,9 +170,12 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         rooms=Rooms(db, timeline),
         memberships=memberships,
         messages=Messages(db, timeline),
+        history=History(db, names, events, snapshots, visibility, rendering, account_data),
+        room_state=RoomState(db, names, events, snapshots, visibility, rendering),
+        relations=Relations(db, names, events, visibility, rendering, account_data),
         push_rules=PushRules(db, live),
         receipts=Receipts(db, clock, names, events, live),
-        account_data=AccountData(db, names, live),
+        account_data=account_data,
         tags=RoomTags(db, names, live),
         filters=Filters(db),
         to_device=ToDevice(db, clock, live),

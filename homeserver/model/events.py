@@ -133,6 +133,16 @@ class Event:
             return root if isinstance(root, str) else None
         return None
 
+    def redacted(self, content_json: bytes, envelope: bytes, by: EventNid | None) -> "Event":
+        """Return the event with what a redaction has left of its content and envelope."""
+        return Event(
+            nid=self.nid, room=self.room, room_id=self.room_id, version=self.version, event_id=self.event_id,
+            type=self.type, state_key=self.state_key, slot=self.slot, sender=self.sender, sender_nid=self.sender_nid,
+            sent_at=self.sent_at, depth=self.depth, content_json=content_json, envelope=envelope,
+            snapshot=self.snapshot, room_snapshot=self.room_snapshot, replaces=self.replaces, redacted_by=by,
+            status=self.status,
+        )  # fmt: skip
+
     def stripped(self) -> bytes:
         """The event as stripped state: sender, type, state key and content only."""
         return b"".join((

@@ -11,6 +11,7 @@ from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.devices import Devices
 from homeserver.services.filters import Filters
+from homeserver.services.history import History
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
@@ -23,6 +24,8 @@ from homeserver.services.rate_limits import RateLimits
 from homeserver.services.receipts import Receipts
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
+from homeserver.services.relations import Relations
+from homeserver.services.room_state import RoomState
 from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
@@ -57,6 +60,9 @@ class Services:
     rooms: Rooms
     memberships: Memberships
     messages: Messages
+    history: History
+    room_state: RoomState
+    relations: Relations
     push_rules: PushRules
     receipts: Receipts
     account_data: AccountData

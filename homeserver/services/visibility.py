@@ -42,8 +42,8 @@ class Reach:
     """None for someone who is nobody in the room: world-readable events only."""
     snapshot: SnapshotNid
     """The state that they are shown as the room's: the current one, or that in which they left."""
-    until: EventNid | None
-    """With this event they left, and see nothing after it."""
+    until: EventNid
+    """The newest event that there is for them: the room's, or the one with which they left."""
 
 
 class _Answer(IntEnum):
@@ -77,19 +77,19 @@ class Visibility:
         if room is None:
             raise Forbidden(NOT_IN_ROOM)
         standing = memberships.of_user_in(conn, room, user)
-        snapshot = rooms.load(conn, room).snapshot
-        if snapshot is None:
+        head = rooms.load(conn, room)
+        if head.snapshot is None:
             raise Forbidden(NOT_IN_ROOM)
         if standing is not None and standing.membership is Membership.JOIN:
-            return Reach(room, user, snapshot, None)
+            return Reach(room, user, head.snapshot, head.newest)
         stay = None
         if standing is not None and not standing.forgotten:
             stay = self._last_stays(conn, [standing]).get(room)
-        open_to_all = self._is_world_readable(conn, snapshot)
-        if stay is not None and stay[1].snapshot is not None:
-            return Reach(room, user, stay[1].snapshot, None if open_to_all else stay[1].nid)
+        open_to_all = self._is_world_readable(conn, head.snapshot)
+        if stay is not None and (snapshot := stay[1].room_snapshot or stay[1].snapshot) is not None:
+            return Reach(room, user, snapshot, head.newest if open_to_all else stay[1].nid)
         if open_to_all:
-            return Reach(room, None, snapshot, None)
+            return Reach(room, None, head.snapshot, head.newest)
         raise Forbidden(NOT_IN_ROOM)
 
     def seen(

@@ -14,7 +14,7 @@ from federation.core.ids import EventID
 from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
-from homeserver.storage.database import Write, fresh
+from homeserver.storage.database import Write, fresh, moment, next_moment
 from homeserver.storage.names import Names
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, events, rooms, state_slots
@@ -26,7 +26,7 @@ class Events:
     """The store of events, with a cache bounded in bytes.
 
     An event changes in one way only: it is redacted. A reader that began before the redaction's commit must not put the
-    old event back into the cache after it; `_generation` tells such readers.
+    old event back into the cache after it; `_forgot_at` tells such readers.
     """
 
     def __init__(self, names: Names, most_bytes: int = 64 * 1024 * 1024) -> None:
@@ -36,7 +36,7 @@ class Events:
         self._ids: dict[EventID, EventNid] = {}
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._generation = 0
+        self._forgot_at = 0
         self._lock = threading.Lock()
 
     def by_nids(self, conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, Event]:
@@ -56,6 +56,10 @@ class Events:
             for event in self._query(conn, _SELECT.where(events.c.nid.in_(part))):
                 found[event.nid] = event
         return found
+
+    def known(self, nid: EventNid) -> Event | None:
+        """Return an event if it is in memory."""
+        return self._cached(nid)
 
     def by_nid(self, conn: Connection, nid: EventNid) -> Event:
         """Return the event with a number that the store gave out."""
@@ -134,13 +138,7 @@ class Events:
         envelope = encode_lenient({key: value for key, value in redacted.items() if key != "content"})
         values = {"content": content_json, "envelope": envelope, "redacted_by": by}
         tx.conn.execute(events.update().where(events.c.nid == event.nid).values(values))
-        new = Event(
-            nid=event.nid, room=event.room, room_id=event.room_id, version=event.version, event_id=event.event_id,
-            type=event.type, state_key=event.state_key, slot=event.slot, sender=event.sender,
-            sender_nid=event.sender_nid, sent_at=event.sent_at, depth=event.depth, content_json=content_json,
-            envelope=envelope, snapshot=event.snapshot, room_snapshot=event.room_snapshot, replaces=event.replaces,
-            redacted_by=by, status=event.status,
-        )  # fmt: skip
+        new = event.redacted(content_json, envelope, by)
         tx.fresh.put("event", event.nid, new)
         tx.after_commit(self._forget, event.nid)
         return new
@@ -165,9 +163,17 @@ class Events:
                 self._cache.move_to_end(nid)
             return event
 
-    def _remember(self, event: Event, generation: int | None = None) -> None:
+    def forget_room(self, room: RoomNid) -> None:
+        """Forget the events of a room whose deletion has been committed."""
         with self._lock:
-            if event.nid in self._cache or (generation is not None and generation != self._generation):
+            self._forgot_at = next_moment()
+            for event in [event for event in self._cache.values() if event.room == room]:
+                self._drop(event.nid)
+
+    def _remember(self, event: Event, began: int | None = None) -> None:
+        """Keep an event; `began` is the moment of the transaction that has read it, None for the one that stored it."""
+        with self._lock:
+            if event.nid in self._cache or (began is not None and began < self._forgot_at):
                 return
             self._cache[event.nid] = event
             self._ids[event.event_id] = event.nid
@@ -179,18 +185,22 @@ class Events:
 
     def _forget(self, nid: EventNid) -> None:
         with self._lock:
-            self._generation += 1
-            event = self._cache.pop(nid, None)
-            if event is not None:
-                self._ids.pop(event.event_id, None)
-                self._bytes -= event.size
+            self._forgot_at = next_moment()
+            self._drop(nid)
+
+    def _drop(self, nid: EventNid) -> None:
+        event = self._cache.pop(nid, None)
+        if event is not None:
+            self._ids.pop(event.event_id, None)
+            self._bytes -= event.size
 
     def _query(self, conn: Connection, query: sa.Select[Any]) -> list[Event]:
-        generation = self._generation
+        began, memory = moment(conn), fresh(conn)
         loaded = [_event(row) for row in conn.execute(query)]
-        if fresh(conn) is None:
-            for event in loaded:
-                self._remember(event, generation)
+        for event in loaded:
+            # What the running group has stored may never be committed.
+            if memory is None or memory.get("event", event.nid) is None:
+                self._remember(event, began)
         return loaded
 
 

@@ -1,0 +1,35 @@
+"""Events by their timestamps."""
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from homeserver.model.events import Status
+from homeserver.model.nids import EventNid, RoomNid
+from homeserver.storage.schema.rooms import events
+
+FIRST = -(2**62)
+LAST = 2**62
+"""Stand for a number before, or after, that of any event."""
+
+
+def near(
+    conn: Connection, room: RoomNid, sent_at: int, beyond: int, until: int, *, limit: int, backwards: bool
+) -> list[tuple[EventNid, int]]:
+    """Return events of a room and their timestamps, nearest first, from a moment on or back, at most `limit`.
+
+    Of those that were sent at the very moment, only the ones on the far side of the number `beyond`; of all, only
+    those up to `until`.
+    """
+    place = sa.tuple_(events.c.sent_at, events.c.nid)
+    start = sa.tuple_(sa.literal(sent_at), sa.literal(beyond))
+    query = (
+        sa.select(events.c.nid, events.c.sent_at)
+        .where(events.c.room == room, events.c.status == int(Status.ACCEPTED), events.c.nid <= until)
+        .where(place < start if backwards else place > start)
+        .limit(limit)
+    )
+    if backwards:
+        query = query.order_by(events.c.sent_at.desc(), events.c.nid.desc())
+    else:
+        query = query.order_by(events.c.sent_at, events.c.nid)
+    return [(EventNid(nid), moment) for nid, moment in conn.execute(query)]

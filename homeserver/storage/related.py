@@ -1,0 +1,95 @@
+"""Lists of related events: the children of an event, the threads of a room, page by page."""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from homeserver.model.events import Status
+from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.storage.aggregations import THREAD, rel_type
+from homeserver.storage.schema.rooms import event_types, events, relations
+
+DEEPEST = 3
+"""Levels of relations that are followed, at most."""
+
+
+def children(
+    conn: Connection, room: RoomNid, parent: str, kind: str | None, event_type: str | None, *, deep: bool,
+    after: int | None, until: int, limit: int, newest_first: bool,
+) -> list[EventNid]:  # fmt: skip
+    """Return events with `after` < nid <= `until` that relate to `parent`, at most `limit`, in the order asked for.
+
+    `deep` follows relations of relations, by any kind; `kind` and `event_type` choose among all that are found.
+    """
+    found = _below(room, parent) if deep else None
+    query = (
+        sa.select(relations.c.event)
+        .join(events, events.c.nid == relations.c.event)
+        .where(relations.c.room == room, relations.c.event <= until, events.c.status == int(Status.ACCEPTED))
+    )
+    query = query.where(relations.c.event.in_(found) if found is not None else relations.c.parent == parent)
+    if after is not None:
+        query = query.where(relations.c.event > after)
+    if kind is not None:
+        query = query.where(relations.c.rel_type == rel_type(kind))
+    if event_type is not None:
+        type_nid = sa.select(event_types.c.nid).where(event_types.c.type == event_type).scalar_subquery()
+        query = query.where(relations.c.type == type_nid)
+    order = relations.c.event.desc() if newest_first else relations.c.event
+    return [EventNid(nid) for nid in conn.execute(query.order_by(order).limit(limit)).scalars()]
+
+
+def _below(room: RoomNid, parent: str) -> sa.Select[int]:
+    first = (
+        sa.select(relations.c.event, sa.literal(1).label("depth"))
+        .where(relations.c.room == room, relations.c.parent == parent)
+        .cte("below", recursive=True)
+    )
+    further = (
+        sa.select(relations.c.event, first.c.depth + 1)
+        .join(events, events.c.event_id == relations.c.parent)
+        .join(first, first.c.event == events.c.nid)
+        .where(relations.c.room == room, first.c.depth < DEEPEST)
+    )
+    below = first.union(further)
+    return sa.select(below.c.event)
+
+
+def threads(
+    conn: Connection, room: RoomNid, reader: UserNid, ignored: Collection[UserNid], *, participated: bool, until: int,
+    limit: int,
+) -> list[tuple[EventNid, EventNid]]:  # fmt: skip
+    """Return root and newest reply of the threads of a room, those with the newest replies first, at most `limit`.
+
+    Replies by `ignored` users and after `until` are as if they were not there. `participated` leaves out the threads to
+    which the reader contributed nothing.
+    """
+    reply, newer, own = relations.alias("reply"), relations.alias("newer"), relations.alias("own")
+    root = events.alias("root")
+    is_older = sa.exists().where(
+        newer.c.room == room, newer.c.parent == reply.c.parent, newer.c.rel_type == reply.c.rel_type,
+        newer.c.event > reply.c.event, newer.c.event <= until, _kept(newer, ignored),
+    )  # fmt: skip
+    query = (
+        sa.select(root.c.nid, reply.c.event)
+        .join(root, sa.and_(root.c.event_id == reply.c.parent, root.c.room == reply.c.room))
+        .where(
+            reply.c.room == room, reply.c.rel_type == THREAD, reply.c.event <= until, _kept(reply, ignored), ~is_older,
+            # What relates to something is no root, whatever was sent to it.
+            ~sa.exists().where(relations.c.event == root.c.nid),
+        )
+        .order_by(reply.c.event.desc())
+        .limit(limit)
+    )  # fmt: skip
+    if participated:
+        has_replied = sa.exists().where(
+            own.c.room == room, own.c.parent == reply.c.parent, own.c.rel_type == reply.c.rel_type,
+            own.c.sender == reader, own.c.event <= until,
+        )  # fmt: skip
+        query = query.where(sa.or_(root.c.sender == reader, has_replied))
+    return [(EventNid(nid), EventNid(latest)) for nid, latest in conn.execute(query)]
+
+
+def _kept(table: sa.FromClause, ignored: Collection[UserNid]) -> sa.ColumnElement[bool]:
+    return table.c.sender.not_in(list(ignored)) if ignored else sa.true()
