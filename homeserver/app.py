@@ -23,6 +23,7 @@ from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
 from homeserver.services.aggregations import Aggregations
+from homeserver.services.aliases import Aliases
 from homeserver.services.auth_stages import AuthStages
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
@@ -36,6 +37,7 @@ from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
 from homeserver.services.passwords import Passwords
+from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
 from homeserver.services.receipts import Receipts
@@ -45,12 +47,16 @@ from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.relations import Relations
 from homeserver.services.rendering import Rendering
 from homeserver.services.room_state import RoomState
+from homeserver.services.room_views import RoomViews
 from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
+from homeserver.services.spaces import Spaces
+from homeserver.services.summaries import Summaries
 from homeserver.services.tags import RoomTags
 from homeserver.services.timeline import Timeline
 from homeserver.services.to_device import ToDevice
+from homeserver.services.upgrades import Upgrades
 from homeserver.services.visibility import Visibility
 from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
 from homeserver.storage.events import Events
@@ -142,6 +148,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     memberships = Memberships(db, timeline)
     visibility = Visibility(names, events, snapshots)
     rendering = Rendering(events, visibility, Aggregations(names, events, visibility), clock)
+    views = RoomViews(names, events, snapshots)
     account_data = AccountData(db, names, live)
     accounts = Accounts(db, clock, passwords, interactive_auth, devices)
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
@@ -169,6 +176,11 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         calls=Calls(config.voip, clock),
         rooms=Rooms(db, timeline),
         memberships=memberships,
+        upgrades=Upgrades(db, timeline),
+        aliases=Aliases(db, timeline, views),
+        public_rooms=PublicRooms(db, timeline, views),
+        summaries=Summaries(db, views),
+        spaces=Spaces(db, views),
         messages=Messages(db, timeline),
         history=History(db, names, events, snapshots, visibility, rendering, account_data),
         room_state=RoomState(db, names, events, snapshots, visibility, rendering),

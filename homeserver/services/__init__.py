@@ -7,6 +7,7 @@ from homeserver.config import Config
 from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
+from homeserver.services.aliases import Aliases
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.devices import Devices
@@ -19,6 +20,7 @@ from homeserver.services.media import Media
 from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
+from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
 from homeserver.services.receipts import Receipts
@@ -29,8 +31,11 @@ from homeserver.services.room_state import RoomState
 from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
+from homeserver.services.spaces import Spaces
+from homeserver.services.summaries import Summaries
 from homeserver.services.tags import RoomTags
 from homeserver.services.to_device import ToDevice
+from homeserver.services.upgrades import Upgrades
 from homeserver.storage.database import Database
 
 
@@ -59,6 +64,11 @@ class Services:
     calls: Calls
     rooms: Rooms
     memberships: Memberships
+    upgrades: Upgrades
+    aliases: Aliases
+    public_rooms: PublicRooms
+    summaries: Summaries
+    spaces: Spaces
     messages: Messages
     history: History
     room_state: RoomState

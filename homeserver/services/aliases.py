@@ -1,21 +1,143 @@
 """Addresses of rooms: https://spec.matrix.org/v1.19/client-server-api/#room-aliases."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
+from federation.core.events.content import Membership
+from federation.core.events.draft import Draft
 from federation.core.ids import RoomAlias, RoomID, ServerName, localpart_of, parse_alias, server_of
-from homeserver.errors import BadAlias, BadJson, InvalidParam, NotFound
+from homeserver.errors import (
+    AliasTaken,
+    BadAlias,
+    BadJson,
+    Forbidden,
+    InvalidParam,
+    MatrixError,
+    NotFound,
+    UserSuspended,
+)
+from homeserver.model.accounts import Requester
 from homeserver.model.nids import RoomNid
+from homeserver.services import access
+from homeserver.services.access import NOT_IN_ROOM
+from homeserver.services.room_views import RoomViews
 from homeserver.services.timeline import Timeline, Turn
-from homeserver.storage import aliases
+from homeserver.storage import aliases, memberships
+from homeserver.storage.database import Database, Write
 from homeserver.storage.names import Names
 
 CANONICAL_ALIAS = "m.room.canonical_alias"
 MOST_ALIASES = 100
 """Aliases that are looked up for one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """Keeps the addresses that rooms have on this server."""
+
+    db: Database
+    timeline: Timeline
+    views: RoomViews
+
+    async def create(self, who: Requester, alias: RoomAlias, room_id: RoomID) -> None:
+        """Point a new alias to a room that the user is in.
+
+        Raises `InvalidParam` for one that cannot be made here, `AliasTaken`, and `Forbidden` if the user is not there.
+        """
+        if who.suspended:
+            raise UserSuspended("Your account is suspended")
+        check_new_alias(alias)
+        if server_of(alias) != self.timeline.server_name:
+            raise InvalidParam(f"roomAlias: must end in :{self.timeline.server_name}")
+
+        def write(tx: Write) -> None:
+            room = access.joined_room(tx.conn, self.timeline.names, who.user, room_id)
+            if aliases.find(tx.conn, alias) is not None:
+                raise AliasTaken(f"The alias {alias} exists already")
+            aliases.create(tx, alias, room, who.user)
+
+        await self.db.write(write)
+
+    async def resolve(self, alias: RoomAlias) -> RoomID:
+        """Return the room that an alias points to. Raises `NotFound`."""
+        found = await self.db.read(lambda conn: aliases.find(conn, alias))
+        if found is None:
+            raise NotFound(f"There is no alias {alias} here")
+        return found[1]
+
+    async def delete(self, who: Requester, alias: RoomAlias) -> None:
+        """Delete an alias, and take it out of the room's published aliases if the user may change those.
+
+        It can be deleted by who made it, by who may publish aliases in the room, and by administrators. Raises
+        `NotFound` or `Forbidden`.
+        """
+
+        def write(tx: Write) -> None:
+            found = aliases.find(tx.conn, alias)
+            if found is None:
+                raise NotFound(f"There is no alias {alias} here")
+            room, _, creator = found
+            turn = self.timeline.turn(tx, room)
+            if not (who.admin or creator == who.user or may_publish(turn, self.timeline, who)):
+                raise Forbidden("You may not delete this alias")
+            aliases.delete(tx, alias)
+            self._take_out(turn, who, alias)
+
+        await self.db.write(write)
+
+    def _take_out(self, turn: Turn, who: Requester, alias: RoomAlias) -> None:
+        standing = self.timeline.entry(turn, CANONICAL_ALIAS)
+        content = without_aliases(standing.content, {alias}) if standing is not None else None
+        if content is None:
+            return
+        try:
+            self.timeline.append(turn, Draft(turn.room.room_id, CANONICAL_ALIAS, who.user_id, content, ""))
+        except MatrixError:
+            # The alias is gone all the same: https://spec.matrix.org/v1.19/client-server-api/#room-aliases
+            return
+
+    async def of_room(self, who: Requester, room_id: RoomID) -> list[RoomAlias]:
+        """Return a room's aliases on this server. Raises `Forbidden` to who is not in it, unless all may read it."""
+
+        def read(conn: Connection) -> list[RoomAlias]:
+            names = self.timeline.names
+            room = names.room(conn, room_id)
+            if room is None:
+                raise Forbidden(NOT_IN_ROOM)
+            standing = memberships.of_user_in(conn, room, who.user)
+            if standing is None or standing.membership is not Membership.JOIN:
+                view = self.views.load(conn, [room]).get(room)
+                if view is None or not view.is_world_readable:
+                    raise Forbidden(NOT_IN_ROOM)
+            return aliases.of_room(conn, room)
+
+        return await self.db.read(read)
+
+
+def may_publish(turn: Turn, timeline: Timeline, who: Requester) -> bool:
+    """Return whether a user is in a room and may say there by which aliases it is known."""
+    standing = memberships.of_user_in(turn.tx.conn, turn.room.nid, who.user)
+    if standing is None or standing.membership is not Membership.JOIN:
+        return False
+    levels = timeline.power_levels(turn)
+    return levels.user_level(who.user_id) >= levels.event_level(CANONICAL_ALIAS, is_state=True)
+
+
+def without_aliases(content: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any] | None:
+    """Return an `m.room.canonical_alias` content without some aliases, None if it names none of them."""
+    if not any(text in gone for text in _texts_in(content) if isinstance(text, str)):
+        return None
+    left = dict(content)
+    if left.get("alias") in gone:
+        del left["alias"]
+    alternatives = left.get("alt_aliases")
+    if isinstance(alternatives, list):
+        left["alt_aliases"] = [text for text in alternatives if text not in gone]
+    return left
 
 
 def find_room(conn: Connection, names: Names, room: RoomID | RoomAlias) -> RoomNid:

@@ -57,7 +57,8 @@ class Rooms:
         return await self.db.write(write)
 
     def _create(self, tx: Write, who: Requester, wanted: NewRoom) -> RoomID:
-        turn = begin(self.timeline, tx, who.user_id, wanted.version, _creation_content(who.user_id, wanted))
+        version, content = wanted.version, _creation_content(who.user_id, wanted)
+        turn = begin(self.timeline, tx, who.user_id, version, content, new_room_id(self.timeline, version))
         room_id = turn.room.room_id
         if wanted.alias is not None:
             aliases.create(tx, wanted.alias, turn.room.nid, who.user)
@@ -77,23 +78,31 @@ class Rooms:
         return room_id
 
 
+def new_room_id(timeline: Timeline, version: RoomVersion) -> RoomID | None:
+    """Return an ID for a new room, None where it will be known only from the create event."""
+    if version.room_id_is_create_hash:
+        return None
+    return RoomID(f"!{timeline.ids.letters(18)}:{timeline.server_name}")
+
+
 def begin(
-    timeline: Timeline, tx: Write, creator: UserID, version: RoomVersion, creation_content: Mapping[str, Any]
-) -> Turn:
-    """Make a room that has its creator in it, and nothing else yet. Raises `Forbidden` for a bad create event."""
+    timeline: Timeline, tx: Write, creator: UserID, version: RoomVersion, creation_content: Mapping[str, Any],
+    room_id: RoomID | None,
+) -> Turn:  # fmt: skip
+    """Make a room that has its creator in it, and nothing else yet; `room_id` is one by `new_room_id`.
+
+    Raises `Forbidden` for a create event that the rules do not allow.
+    """
     content = {name: value for name, value in creation_content.items() if name != "creator"}
     content["room_version"] = version.id
     if version.creator_in_content:
         content["creator"] = creator
-    room_id = None
-    if not version.room_id_is_create_hash:
-        room_id = RoomID(f"!{timeline.ids.letters(18)}:{timeline.server_name}")
     turn = timeline.create(tx, version, creator, content, room_id)
     member_events.append(timeline, turn, creator, creator, Membership.JOIN)
     return turn
 
 
-def check_creation_content(content: Mapping[str, Any], version: RoomVersion) -> None:
+def _check_creation_content(content: Mapping[str, Any], version: RoomVersion) -> None:
     """Raise `BadJson` for a create event that means nothing.
 
     Source: https://spec.matrix.org/v1.19/client-server-api/#mroomcreate
@@ -105,18 +114,20 @@ def check_creation_content(content: Mapping[str, Any], version: RoomVersion) -> 
     if not isinstance(content.get("predecessor", {}), dict):
         raise BadJson("creation_content.predecessor: must be an object")
     if version.creators_have_all_power and "additional_creators" in content:
-        creators = content["additional_creators"]
-        if not isinstance(creators, list):
-            raise BadJson("creation_content.additional_creators: must be a list of user IDs")
-        for creator in creators:
-            try:
-                parse_user_id(creator if isinstance(creator, str) else "")
-            except InvalidIdentifier as error:
-                raise BadJson("creation_content.additional_creators: must be a list of user IDs") from error
+        check_creators(content["additional_creators"], "creation_content.additional_creators")
+
+
+def check_creators(creators: object, field: str) -> None:
+    """Raise `BadJson`, naming the field, for further creators that are no list of user IDs."""
+    try:
+        for creator in creators if isinstance(creators, list) else [None]:
+            parse_user_id(creator if isinstance(creator, str) else "")
+    except InvalidIdentifier as error:
+        raise BadJson(f"{field}: must be a list of user IDs") from error
 
 
 def _creation_content(creator: UserID, wanted: NewRoom) -> Mapping[str, Any]:
-    check_creation_content(wanted.creation_content, wanted.version)
+    _check_creation_content(wanted.creation_content, wanted.version)
     content = dict(wanted.creation_content)
     if wanted.version.creators_have_all_power and wanted.preset is Preset.TRUSTED:
         named = [*content.get("additional_creators", ()), *wanted.invited]

@@ -20,7 +20,7 @@ def create(tx: Write, names: Names, room_id: RoomID, version: RoomVersion, now_m
     """Store a room that has no events yet."""
     values = {"room_id": room_id, "version": version.id, "created_at": now_ms}
     nid = RoomNid(tx.conn.execute(rooms.insert().values(values).returning(rooms.c.nid)).scalar_one())
-    tx.after_commit(names.learn_room, room_id, nid)
+    names.made_room(tx, room_id, nid)
     return Room(nid, room_id, version, EventNid(0), 0, (), None)
 
 
@@ -67,6 +67,18 @@ def advance(tx: Write, room: Room) -> None:
 def publish(tx: Write, room: RoomNid, published: bool) -> None:
     """List a room in the directory, or take it out."""
     tx.conn.execute(rooms.update().where(rooms.c.nid == room).values(published=published))
+
+
+def is_published(conn: Connection, room: RoomNid) -> bool:
+    """Return whether a room is listed in the directory."""
+    return bool(conn.execute(sa.select(rooms.c.published).where(rooms.c.nid == room)).scalar_one())
+
+
+def published(conn: Connection) -> list[tuple[int, RoomNid]]:
+    """Return all rooms that are listed, with how many have joined: the largest first, the oldest of equal ones."""
+    query = sa.select(rooms.c.joined, rooms.c.nid).where(rooms.c.published.is_(True), rooms.c.snapshot.is_not(None))
+    ordered = query.order_by(rooms.c.joined.desc(), rooms.c.nid)
+    return [(joined, RoomNid(nid)) for joined, nid in conn.execute(ordered)]
 
 
 _SELECT = sa.select(rooms)
