@@ -37,6 +37,8 @@ from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
 from homeserver.services.passwords import Passwords
+from homeserver.services.presence import Presence
+from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
@@ -56,7 +58,9 @@ from homeserver.services.summaries import Summaries
 from homeserver.services.tags import RoomTags
 from homeserver.services.timeline import Timeline
 from homeserver.services.to_device import ToDevice
+from homeserver.services.typing import Typing
 from homeserver.services.upgrades import Upgrades
+from homeserver.services.user_directory import UserDirectory
 from homeserver.services.visibility import Visibility
 from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
 from homeserver.storage.events import Events
@@ -90,6 +94,7 @@ class Application:
             await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)  # type: ignore[arg-type]
         self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
         self._tasks.append(asyncio.create_task(self.services.media.pruner.run(), name="media-pruner"))
+        self._tasks.append(asyncio.create_task(self.services.presence.run(), name="presence"))
         self._tasks.append(asyncio.create_task(prune.run(self.services, self.services.clock), name="prune"))
         return addresses
 
@@ -101,6 +106,8 @@ class Application:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.services.sessions.write_seen()
+        await self.services.presence.save()
+        self.services.typing.close()
         self.services.credentials.passwords.close()
         await self.services.media.close()
         await self.db.close()
@@ -152,6 +159,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     account_data = AccountData(db, names, live)
     accounts = Accounts(db, clock, passwords, interactive_auth, devices)
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
+    presence = Presence(db, clock, names, live, config.presence.enabled)
+    profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
     services = Services(
         config=config,
         clock=clock,
@@ -186,11 +195,15 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         room_state=RoomState(db, names, events, snapshots, visibility, rendering),
         relations=Relations(db, names, events, visibility, rendering, account_data),
         push_rules=PushRules(db, live),
-        receipts=Receipts(db, clock, names, events, live),
+        receipts=Receipts(db, clock, names, events, live, recent),
         account_data=account_data,
         tags=RoomTags(db, names, live),
         filters=Filters(db),
         to_device=ToDevice(db, clock, live),
+        profiles=profiles,
+        typing=Typing(db, clock, names, live),
+        presence=presence,
+        user_directory=UserDirectory(db),
     )
     door = Door(Router(client_api.ROUTES + admin_api.ROUTES), services, metrics.request_answered)
     return Application(config, services, metrics, db, door)

@@ -13,6 +13,8 @@ from homeserver.client_api import (
     login,
     media,
     membership,
+    presence,
+    profiles,
     public_rooms,
     push_rules,
     receipts,
@@ -25,6 +27,8 @@ from homeserver.client_api import (
     rooms,
     spaces,
     to_device,
+    typing,
+    user_directory,
     versions,
 )
 
@@ -54,4 +58,8 @@ ROUTES = (
     account_data.routes,
     filters.routes,
     to_device.routes,
+    profiles.routes,
+    typing.routes,
+    presence.routes,
+    user_directory.routes,
 )

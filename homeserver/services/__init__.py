@@ -20,6 +20,8 @@ from homeserver.services.media import Media
 from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
+from homeserver.services.presence import Presence
+from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
@@ -35,7 +37,9 @@ from homeserver.services.spaces import Spaces
 from homeserver.services.summaries import Summaries
 from homeserver.services.tags import RoomTags
 from homeserver.services.to_device import ToDevice
+from homeserver.services.typing import Typing
 from homeserver.services.upgrades import Upgrades
+from homeserver.services.user_directory import UserDirectory
 from homeserver.storage.database import Database
 
 
@@ -79,3 +83,7 @@ class Services:
     tags: RoomTags
     filters: Filters
     to_device: ToDevice
+    profiles: Profiles
+    typing: Typing
+    presence: Presence
+    user_directory: UserDirectory

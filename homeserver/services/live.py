@@ -33,6 +33,8 @@ class Feed:
     """Newest position of each joined room that changed since the feed began."""
     newest: int = 0
     newest_ephemeral: int = 0
+    newest_presence: int = 0
+    """The part of `newest_ephemeral` that is about presence."""
     began: int = 0
     """The feed knows every change after this position."""
     used_at: float = 0.0
@@ -155,12 +157,17 @@ class Live:
         for user in users:
             feed = self._feeds.get(user)
             if feed is not None:
-                feed.newest_ephemeral = self.ephemeral
+                feed.newest_ephemeral = feed.newest_presence = self.ephemeral
                 feed.wake()
 
     def online_in(self, room: RoomNid) -> Iterable[UserNid]:
         """Return the users in a room that have a feed: those who can be told at all."""
         return [feed.user for feed in self._by_room.get(room, ())]
+
+    def rooms_of(self, user: UserNid) -> set[RoomNid] | None:
+        """Return the rooms that a user has joined, kept up to date; None if they have no feed that is ready."""
+        feed = self._feeds.get(user)
+        return feed.rooms if feed is not None and user not in self._loading else None
 
     def prune(self) -> None:
         """Drop the feeds that nobody reads."""

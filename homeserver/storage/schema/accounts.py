@@ -122,6 +122,8 @@ profiles = Table(
     reference("user", "users.nid", primary_key=True),
     Column("field", Key, primary_key=True),
     Column("value", Json, nullable=False),
+    # Of display names: case-folded, for the user directory.
+    Column("folded", Key),
     info={"pruned": "by its owner; bounded in bytes for each user"},
 )
 

@@ -1,0 +1,300 @@
+"""Who is there: https://spec.matrix.org/v1.19/client-server-api/#presence.
+
+What devices say of themselves makes the state of a user; a loop lets those who have gone quiet become unavailable, and
+those who have gone become offline. All of it is in memory, on the event loop; the table keeps the status message, and
+when a user was last active, over a restart. Who sees a change is found from the rooms in memory, without a query for
+each reader.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import Connection
+
+from federation.core.ids import UserID
+from homeserver.clock import Clock
+from homeserver.errors import Forbidden, InvalidParam
+from homeserver.model.accounts import Requester
+from homeserver.model.nids import DeviceNid, RoomNid, UserNid
+from homeserver.model.presence import PresenceState
+from homeserver.model.profiles import PublicNames
+from homeserver.services.live import Live
+from homeserver.storage import memberships, presence, profiles
+from homeserver.storage.database import Database, Write
+from homeserver.storage.names import Names
+from homeserver.storage.presence import StoredPresence
+
+log = structlog.get_logger()
+
+IDLE_SECONDS = 300.0
+"""Who has done nothing for so long is unavailable."""
+GONE_SECONDS = 30.0
+"""A device that has not synced for so long is offline."""
+SET_SECONDS = 300.0
+"""How long the state holds that a device set which does not sync."""
+LOOK_SECONDS = 5.0
+"""How often the loop looks for who has gone."""
+MOST_PEOPLE = 50_000
+"""Users in memory; of more, those offline longest are forgotten."""
+LONGEST_STATUS = 1000
+
+
+@dataclass(slots=True)
+class _Device:
+    """What a device says of its user, and until when that counts while no sync of it waits."""
+
+    state: PresenceState
+    until: float
+    syncs: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Person:
+    """A user whose presence is known."""
+
+    user: UserNid
+    user_id: UserID
+    rooms: Set[RoomNid]
+    names: PublicNames
+    status_msg: str | None
+    last_active_at: int
+    state: PresenceState = PresenceState.OFFLINE
+    devices: dict[DeviceNid, _Device] = field(default_factory=dict)
+    serial: int = 0
+    """Of the last change that others can see."""
+
+
+class Presence:
+    """Knows who is there, and tells those who share a room with them."""
+
+    def __init__(self, db: Database, clock: Clock, names: Names, live: Live, enabled: bool) -> None:
+        """Start with everybody offline. If presence is not `enabled`, they stay so."""
+        self._db = db
+        self._clock = clock
+        self._names = names
+        self._live = live
+        self._enabled = enabled
+        self._people: OrderedDict[UserNid, _Person] = OrderedDict()
+        """By the time of their last visible change, newest last."""
+        self._unsaved: set[UserNid] = set()
+
+    async def set(self, who: Requester, user_id: UserID, state: PresenceState, status_msg: str | None) -> None:
+        """Set the user's own presence, as their device sees it. Raises `Forbidden` or `InvalidParam`.
+
+        Where presence is turned off, nothing changes.
+        """
+        if user_id != who.user_id:
+            raise Forbidden("You cannot set the presence of another user")
+        if status_msg is not None and len(status_msg) > LONGEST_STATUS:
+            raise InvalidParam(f"status_msg: has more than {LONGEST_STATUS} characters")
+        if not self._enabled:
+            return
+        person = await self._person(who.user, who.user_id)
+        device = self._device(person, who.device)
+        device.state, device.until = state, self._clock.monotonic() + SET_SECONDS
+        person.last_active_at = self._clock.now_ms()
+        said = person.status_msg != status_msg
+        person.status_msg = status_msg
+        self._judge(person, changed=said)
+        await self._save({person.user})
+
+    async def get(self, who: Requester, user_id: UserID) -> dict[str, Any]:
+        """Return the presence of a user, to themselves or someone who shares a room with them. Raises `Forbidden`."""
+
+        def read(conn: Connection) -> tuple[UserNid, StoredPresence | None]:
+            user = who.user if user_id == who.user_id else self._names.user(conn, user_id)
+            if user is None or (user != who.user and not memberships.share_a_room(conn, who.user, user)):
+                raise Forbidden("You are not allowed to see their presence")
+            return user, presence.of_user(conn, user)
+
+        user, stored = await self._db.read(read)
+        if not self._enabled:
+            return {"presence": str(PresenceState.OFFLINE)}
+        person = self._people.get(user)
+        if person is not None:
+            return self._content(person)
+        if stored is None:
+            return {"presence": str(PresenceState.OFFLINE)}
+        return _content(PresenceState.OFFLINE, stored.status_msg, max(0, self._clock.now_ms() - stored.last_active_at))
+
+    @asynccontextmanager
+    async def syncing(self, who: Requester, wanted: PresenceState) -> AsyncIterator[None]:
+        """Show the user as `wanted` while a sync of their device runs, and a little longer.
+
+        With OFFLINE the sync shows nothing of them: https://spec.matrix.org/v1.19/client-server-api/#syncing.
+        """
+        if not self._enabled or wanted is PresenceState.OFFLINE:
+            yield
+            return
+        person = await self._person(who.user, who.user_id)
+        device = self._device(person, who.device)
+        if wanted is PresenceState.ONLINE and device.state is not PresenceState.ONLINE:
+            person.last_active_at = self._clock.now_ms()
+        device.state = wanted
+        device.syncs += 1
+        self._judge(person)
+        try:
+            yield
+        finally:
+            device.syncs -= 1
+            device.until = self._clock.monotonic() + GONE_SECONDS
+
+    def active(self, user: UserNid) -> None:
+        """Take note that a user has done something on their own, such as sending a message."""
+        person = self._people.get(user)
+        if person is not None and person.devices:
+            person.last_active_at = self._clock.now_ms()
+            if person.state is PresenceState.UNAVAILABLE:
+                self._judge(person)
+
+    def since(self, serial: int, reader: UserNid, rooms: Set[RoomNid]) -> list[bytes]:
+        """Return the `m.presence` events of those who changed after a serial: the reader, and who is in their rooms.
+
+        From 0 on, those of all who are not offline.
+        """
+        found = []
+        for person in reversed(self._people.values()):
+            if person.serial <= serial:
+                break
+            if serial == 0 and person.state is PresenceState.OFFLINE:
+                continue
+            if person.user == reader or not rooms.isdisjoint(self._rooms_of(person)):
+                event = {"type": "m.presence", "sender": person.user_id, "content": self._whole_content(person)}
+                found.append(orjson.dumps(event))
+        found.reverse()
+        return found
+
+    async def names_changed(self, user: UserNid, _user_id: UserID) -> None:
+        """Tell others of the user's new display name or avatar."""
+        person = self._people.get(user)
+        if person is not None:
+            loaded = await self._db.read(lambda conn: profiles.names_of(conn, [user]))
+            person.names = loaded[user]
+            if person.state is not PresenceState.OFFLINE:
+                self._tell(person)
+
+    def forget_device(self, user: UserNid, device: DeviceNid) -> None:
+        """Take note that a device has been logged out."""
+        person = self._people.get(user)
+        if person is not None and person.devices.pop(device, None) is not None:
+            self._judge(person)
+
+    async def run(self) -> None:
+        """Let users become unavailable and offline in time, and store what changed, until cancelled."""
+        while self._enabled:
+            await self._clock.sleep(LOOK_SECONDS)
+            self.look()
+            try:
+                await self.save()
+            except Exception:
+                log.exception("presence_not_saved")
+
+    def look(self) -> None:
+        """Find who has gone quiet or away by now, and forget those who are away longest if there are too many."""
+        now = self._clock.monotonic()
+        for person in [person for person in self._people.values() if person.devices]:
+            for number, device in list(person.devices.items()):
+                if not device.syncs and device.until <= now:
+                    del person.devices[number]
+            self._judge(person)
+        excess = len(self._people) - MOST_PEOPLE
+        if excess > 0:
+            away = (user for user, person in self._people.items() if not person.devices)
+            for user in [user for _, user in zip(range(excess), away, strict=False) if user not in self._unsaved]:
+                del self._people[user]
+
+    async def save(self) -> None:
+        """Store what changed since it was last stored."""
+        await self._save(set(self._unsaved))
+
+    async def _save(self, users: Set[UserNid]) -> None:
+        people = [self._people[user] for user in users]
+        self._unsaved -= users
+        rows = [StoredPresence(one.user, one.state, one.status_msg, one.last_active_at) for one in people]
+
+        def write(tx: Write) -> None:
+            presence.store(tx, rows)
+
+        if rows:
+            await self._db.write(write)
+
+    async def _person(self, user: UserNid, user_id: UserID) -> _Person:
+        person = self._people.get(user)
+        if person is not None:
+            return person
+
+        def load(conn: Connection) -> _Person:
+            stored = presence.of_user(conn, user)
+            names = profiles.names_of(conn, [user])[user]
+            rooms = frozenset(memberships.joined_rooms(conn, user))
+            if stored is None:
+                return _Person(user, user_id, rooms, names, None, self._clock.now_ms())
+            return _Person(user, user_id, rooms, names, stored.status_msg, stored.last_active_at)
+
+        loaded = await self._db.read(load)
+        # Another request of theirs may have come first.
+        return self._people.setdefault(user, loaded)
+
+    def _device(self, person: _Person, device: DeviceNid) -> _Device:
+        found = person.devices.get(device)
+        if found is None:
+            found = person.devices[device] = _Device(PresenceState.OFFLINE, 0.0)
+        return found
+
+    def _judge(self, person: _Person, *, changed: bool = False) -> None:
+        """Work out a user's state from what their devices say; tell others if it is another one, or `changed`."""
+        states = {device.state for device in person.devices.values()}
+        if PresenceState.ONLINE in states:
+            idle = self._clock.now_ms() - person.last_active_at >= IDLE_SECONDS * 1000
+            state = PresenceState.UNAVAILABLE if idle else PresenceState.ONLINE
+        elif PresenceState.UNAVAILABLE in states:
+            state = PresenceState.UNAVAILABLE
+        else:
+            state = PresenceState.OFFLINE
+        if changed or state is not person.state:
+            person.state = state
+            self._unsaved.add(person.user)
+            self._tell(person)
+
+    def _tell(self, person: _Person) -> None:
+        person.serial = self._live.next_ephemeral()
+        self._people.move_to_end(person.user)
+        readers = {person.user}
+        for room in self._rooms_of(person):
+            readers.update(self._live.online_in(room))
+        self._live.ring_users_ephemeral(readers)
+
+    def _rooms_of(self, person: _Person) -> Set[RoomNid]:
+        """Return the rooms of a user: as of now while they sync, else as of when they last did."""
+        rooms = self._live.rooms_of(person.user)
+        if rooms is None:
+            return person.rooms
+        person.rooms = rooms
+        return rooms
+
+    def _content(self, person: _Person) -> dict[str, Any]:
+        return _content(person.state, person.status_msg, max(0, self._clock.now_ms() - person.last_active_at))
+
+    def _whole_content(self, person: _Person) -> dict[str, Any]:
+        """Return the content of the event, which has the user's names too."""
+        content = self._content(person)
+        if person.names.display_name is not None:
+            content["displayname"] = person.names.display_name
+        if person.names.avatar_url is not None:
+            content["avatar_url"] = person.names.avatar_url
+        return content
+
+
+def _content(state: PresenceState, status_msg: str | None, last_active_ago: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"presence": str(state), "last_active_ago": last_active_ago}
+    if state is PresenceState.ONLINE:
+        # Whoever is idle is not shown as online, so whoever is online is active.
+        content["currently_active"] = True
+    if status_msg is not None:
+        content["status_msg"] = status_msg
+    return content
