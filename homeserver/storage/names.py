@@ -1,11 +1,11 @@
 """Interned names: users, rooms, event types and state slots, from strings to integers and back.
 
-A pair of name and number never changes once it is committed, so it may be kept in memory for ever; the memory is bounded
-by forgetting the oldest. Numbers given out inside a write are remembered only after its commit.
+A pair of name and number never changes once it is committed, so it may be kept in memory for ever; the memory is
+bounded by forgetting the oldest. Numbers given out inside a write are remembered only after its commit.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
@@ -27,17 +27,20 @@ LARGEST_MEMORY = 200_000
 class Memory(Generic[K, N]):
     """Pairs of name and number, both ways, oldest forgotten first."""
 
-    __slots__ = ("_lock", "by_name", "by_number")
+    __slots__ = ("_gone", "_lock", "by_name", "by_number")
 
     def __init__(self) -> None:
         """Start empty."""
         self.by_name: dict[K, N] = {}
         self.by_number: dict[N, K] = {}
+        self._gone: set[N] = set()
         self._lock = threading.Lock()
 
     def learn(self, name: K, number: N) -> None:
         """Remember a committed pair."""
         with self._lock:
+            if number in self._gone:
+                return
             if len(self.by_name) >= LARGEST_MEMORY:
                 oldest = next(iter(self.by_name))
                 self.by_number.pop(self.by_name.pop(oldest), None)
@@ -50,11 +53,14 @@ class Memory(Generic[K, N]):
             number = self.by_name.pop(name, None)
             if number is not None:
                 self.by_number.pop(number, None)
+                # A reader of an earlier moment may find it still. Numbers are not given again.
+                self._gone.add(number)
 
 
-def _is_writing(conn: Connection) -> bool:
+def _is_committed(conn: Connection, table: Table, number: int) -> bool:
     # What a write connection reads may be its own group's, not committed yet.
-    return fresh(conn) is not None
+    memory = fresh(conn)
+    return memory is None or memory.get(table.name, number) is None
 
 
 class Names:
@@ -89,6 +95,10 @@ class Names:
         """Return the numbers of those of `user_ids` that are known, in one query at most."""
         return self._numbers(conn, self._users, users, users.c.user_id, user_ids)
 
+    def known_user_id(self, nid: UserNid) -> UserID | None:
+        """Return the user with a number if that is in memory."""
+        return self._users.by_number.get(nid)
+
     # Rooms
 
     def room(self, conn: Connection, room_id: RoomID) -> RoomNid | None:
@@ -107,9 +117,13 @@ class Names:
         """Return the numbers of those of `room_ids` that are here, in one query at most."""
         return self._numbers(conn, self._rooms, rooms, rooms.c.room_id, room_ids)
 
-    def learn_room(self, room_id: RoomID, nid: RoomNid) -> None:
-        """Remember a room whose making has been committed."""
-        self._rooms.learn(room_id, nid)
+    def known_room_id(self, nid: RoomNid) -> RoomID | None:
+        """Return the room with a number if that is in memory."""
+        return self._rooms.by_number.get(nid)
+
+    def made_room(self, tx: Write, room_id: RoomID, nid: RoomNid) -> None:
+        """Remember a room that is being made, once that is committed."""
+        self._given(tx, self._rooms, rooms, room_id, nid)
 
     def forget_room(self, room_id: RoomID) -> None:
         """Forget a room whose deletion has been committed."""
@@ -135,6 +149,10 @@ class Names:
         """Return the number of a slot, or None if no event ever stood in it."""
         return self.slots(conn, [(event_type, state_key)]).get((event_type, state_key))
 
+    def known_slot(self, event_type: str, state_key: str) -> SlotNid | None:
+        """Return the number of a slot if that is in memory."""
+        return self._slots.by_name.get((event_type, state_key))
+
     def slots(self, conn: Connection, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], SlotNid]:
         """Return the numbers of those slots that are known, in one query at most."""
         found: dict[tuple[str, str], SlotNid] = {}
@@ -145,9 +163,7 @@ class Names:
             else:
                 missing.append(pair)
         if missing:
-            rows = conn.execute(
-                _SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(missing))
-            )
+            rows = conn.execute(_SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(missing)))
             self._take_slots(conn, rows, found)
         return found
 
@@ -157,48 +173,41 @@ class Names:
         known = self.slot(tx.conn, event_type, state_key)
         if known is None:
             type_nid = self.intern_type(tx, event_type)
-            insert = (
-                state_slots.insert().values(type=type_nid, state_key=state_key).returning(state_slots.c.nid)
-            )
+            insert = state_slots.insert().values(type=type_nid, state_key=state_key).returning(state_slots.c.nid)
             known = SlotNid(tx.conn.execute(insert).scalar_one())
-            tx.after_commit(self._slots.learn, pair, known)
+            self._given(tx, self._slots, state_slots, pair, known)
         return known
 
     def slot_pairs(self, conn: Connection, nids: Iterable[SlotNid]) -> Mapping[SlotNid, tuple[str, str]]:
         """Return event type and state key of each slot, in one query at most."""
         known = self._slots.by_number
         wanted = list(nids)
-        found = {nid: known[nid] for nid in wanted if nid in known}
+        found = {nid: pair for nid in wanted if (pair := known.get(nid)) is not None}
         if len(found) < len(wanted):
             missing = [nid for nid in wanted if nid not in found]
             by_name: dict[tuple[str, str], SlotNid] = {}
             for part in _parts(missing):
-                self._take_slots(
-                    conn, conn.execute(_SLOTS.where(state_slots.c.nid.in_(part))), by_name
-                )
+                self._take_slots(conn, conn.execute(_SLOTS.where(state_slots.c.nid.in_(part))), by_name)
             found.update({nid: pair for pair, nid in by_name.items()})
         return found
 
     def _take_slots(
         self, conn: Connection, rows: Iterable[tuple[int, str, str]], into: dict[tuple[str, str], SlotNid]
     ) -> None:
-        learn = not _is_writing(conn)
         for number, event_type, state_key in rows:
             pair, nid = (event_type, state_key), SlotNid(number)
             into[pair] = nid
-            if learn:
+            if _is_committed(conn, state_slots, nid):
                 self._slots.learn(pair, nid)
 
     # The common ways
 
-    def _find(
-        self, conn: Connection, memory: Memory[K, N], table: Table, column: Column[Any], name: K
-    ) -> N | None:
+    def _find(self, conn: Connection, memory: Memory[K, N], table: Table, column: Column[Any], name: K) -> N | None:
         known = memory.by_name.get(name)
         if known is None:
             found = conn.execute(sa.select(table.c.nid).where(column == name)).scalar_one_or_none()
             known = cast("N | None", found)
-            if known is not None and not _is_writing(conn):
+            if known is not None and _is_committed(conn, table, known):
                 memory.learn(name, known)
         return known
 
@@ -208,36 +217,38 @@ class Names:
             insert = upsert(tx.conn, table).values({column.name: name}).on_conflict_do_nothing()
             tx.conn.execute(insert)
             known = cast(N, tx.conn.execute(sa.select(table.c.nid).where(column == name)).scalar_one())
-            tx.after_commit(memory.learn, name, known)
+            self._given(tx, memory, table, name, known)
         return known
+
+    def _given(self, tx: Write, memory: Memory[K, N], table: Table, name: K, number: N) -> None:
+        tx.fresh.put(table.name, number, name)
+        tx.after_commit(memory.learn, name, number)
 
     def _names(
         self, conn: Connection, memory: Memory[K, N], table: Table, column: Column[Any], nids: Iterable[N]
     ) -> Mapping[N, K]:
-        return _gather(
-            conn, nids, memory.by_number, table.c.nid, column, lambda nid, name: memory.learn(name, nid)
-        )
+        known = memory.by_number
+        wanted = list(nids)
+        found = {nid: name for nid in wanted if (name := known.get(nid)) is not None}
+        for part in _parts([nid for nid in wanted if nid not in found]):
+            for nid, name in conn.execute(sa.select(table.c.nid, column).where(table.c.nid.in_(part))):
+                found[nid] = name
+                if _is_committed(conn, table, nid):
+                    memory.learn(name, nid)
+        return found
 
     def _numbers(
         self, conn: Connection, memory: Memory[K, N], table: Table, column: Column[Any], names: Iterable[K]
     ) -> Mapping[K, N]:
-        return _gather(conn, names, memory.by_name, column, table.c.nid, memory.learn)
-
-
-def _gather(
-    conn: Connection, wanted: Iterable[Any], known: Mapping[Any, Any], key: Column[Any], value: Column[Any],
-    learn: Callable[[Any, Any], None],
-) -> dict[Any, Any]:  # fmt: skip
-    wanted = list(wanted)
-    found = {item: known[item] for item in wanted if item in known}
-    if len(found) < len(wanted):
-        committed = not _is_writing(conn)
-        for part in _parts([item for item in wanted if item not in found]):
-            for item, other in conn.execute(sa.select(key, value).where(key.in_(part))):
-                found[item] = other
-                if committed:
-                    learn(item, other)
-    return found
+        known = memory.by_name
+        wanted = list(names)
+        found = {name: nid for name in wanted if (nid := known.get(name)) is not None}
+        for part in _parts([name for name in wanted if name not in found]):
+            for nid, name in conn.execute(sa.select(table.c.nid, column).where(column.in_(part))):
+                found[name] = nid
+                if _is_committed(conn, table, nid):
+                    memory.learn(name, nid)
+        return found
 
 
 def _parts(items: Sequence[Any], size: int = 5000) -> Iterable[Sequence[Any]]:

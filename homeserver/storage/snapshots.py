@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import sqlalchemy as sa
 from rpds import HashTrieMap
@@ -22,7 +22,10 @@ from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
 from homeserver.storage.database import Write, fresh
 from homeserver.storage.schema.rooms import snapshots
 
-State: TypeAlias = "HashTrieMap[SlotNid, EventNid]"
+if TYPE_CHECKING:
+    State: TypeAlias = HashTrieMap[SlotNid, EventNid]
+else:
+    State = HashTrieMap  # it takes no type arguments when it runs
 EMPTY: State = HashTrieMap()
 SMALLEST_DELTA = 8
 """A delta may always have so many entries, however small the base."""
@@ -59,7 +62,11 @@ def unpack(packed: bytes) -> dict[SlotNid, EventNid]:
 
 
 class Snapshots:
-    """Reads and writes snapshots; keeps the ones used last in memory. They never change once committed."""
+    """Reads and writes snapshots; keeps the ones used last in memory.
+
+    They never change. What the running group of writes has stored is found in its `Fresh`, so what is read from the
+    database is committed and may be kept, also when a write reads it.
+    """
 
     def __init__(self, most_entries: int = 2_000_000) -> None:
         """Keep about as many entries in memory as `most_entries`, an entry being a slot of a base or of a delta."""
@@ -71,6 +78,11 @@ class Snapshots:
     def state(self, conn: Connection, nid: SnapshotNid) -> State:
         """Return the state with this number."""
         return self.load(conn, nid).state
+
+    def known_state(self, nid: SnapshotNid) -> State | None:
+        """Return the state with this number if it is in memory."""
+        cached = self._cache.get(nid)
+        return cached.state if cached is not None else None
 
     def load(self, conn: Connection, nid: SnapshotNid) -> Snapshot:
         """Return the snapshot with this number, reading two rows at most."""
@@ -89,8 +101,7 @@ class Snapshots:
         else:
             base = self.load(conn, row.base)
             loaded = Snapshot(nid, base.nid, base.base_size, entries, _applied(base.state, entries))
-        if memory is None:
-            self._remember(loaded)
+        self._remember(loaded)
         return loaded
 
     def load_many(self, conn: Connection, nids: Iterable[SnapshotNid]) -> dict[SnapshotNid, Snapshot]:
@@ -108,9 +119,8 @@ class Snapshots:
             if row.base is not None:
                 entries, base = unpack(row.entries), known[row.base]
                 known[nid] = Snapshot(nid, base.nid, base.base_size, entries, _applied(base.state, entries))
-        if fresh(conn) is None:
-            for nid in rows:
-                self._remember(known[nid])
+        for nid in rows:
+            self._remember(known[nid])
         found.update((nid, known[nid]) for nid in missing)
         return found
 

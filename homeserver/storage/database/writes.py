@@ -56,12 +56,10 @@ class Fresh:
     def get(self, kind: str, number: int) -> Any | None:
         """Return what stands under a kind and a number, or None."""
         key = (kind, number)
-        found = self._new.get(key) or self._kept.get(key)
-        if found is None:
-            for group in reversed(self._before):
-                if (found := group._kept.get(key)) is not None:
-                    break
-        return found
+        for stored in (self._new, self._kept, *(group._kept for group in reversed(self._before))):
+            if (found := stored.get(key)) is not None:
+                return found
+        return None
 
     def put(self, kind: str, number: int, value: object) -> None:
         """Remember what the running write has stored."""

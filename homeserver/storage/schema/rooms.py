@@ -44,6 +44,7 @@ rooms = Table(
     Column("invited", Number, nullable=False, default=0),
     Column("published", Boolean, nullable=False, default=False),
     info={"pruned": "by deletion of the room"},
+    sqlite_autoincrement=True,
 )
 
 snapshots = Table(
