@@ -3,7 +3,7 @@
 Everything here runs inside a write, before `Timeline.append`; that has the rules checked.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,33 +13,38 @@ from sqlalchemy import Connection
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import JoinRule, Membership, allowed_rooms, join_rule_of
 from federation.core.events.draft import Draft
-from federation.core.ids import ServerName, UserID, parse_user_id, server_of
+from federation.core.ids import UserID, parse_user_id, server_of
 from federation.core.room_versions import RoomVersion
 from homeserver.errors import BadJson, Forbidden, InviteBlocked, NotFound, UnableToAuthoriseJoin
 from homeserver.model.events import Event
+from homeserver.model.nids import UserNid
+from homeserver.model.profiles import AVATAR_URL, DISPLAY_NAME, PublicNames
 from homeserver.services.timeline import MEMBER, Timeline, Turn
-from homeserver.storage import invitees, memberships
-from homeserver.storage.invitees import Invitee
+from homeserver.storage import account_data, accounts, memberships, profiles
 
+INVITE_PERMISSION = "m.invite_permission_config"
 VOUCHER = "join_authorised_via_users_server"
 _WITH_NAMES = (Membership.INVITE, Membership.JOIN, Membership.KNOCK)
 
 
 def append(
     timeline: Timeline, turn: Turn, sender: UserID, target: UserID, membership: Membership, *,
-    reason: str | None = None, is_direct: bool = False,
+    reason: str | None = None, is_direct: bool = False, checked: bool = False,
 ) -> Event:  # fmt: skip
-    """Change a user's membership; return the event. Raises what `prepare` and `Timeline.append` raise."""
+    """Change a user's membership; return the event. Raises what `prepare` and `Timeline.append` raise.
+
+    `checked` says that the user has passed `check_invitees`.
+    """
     content: dict[str, Any] = {"membership": str(membership)}
     if reason is not None:
         content["reason"] = reason
     if is_direct:
         content["is_direct"] = True
     draft = Draft(turn.room.room_id, MEMBER, sender, content, target)
-    return timeline.append(turn, prepare(timeline, turn, draft))
+    return timeline.append(turn, prepare(timeline, turn, draft, checked=checked))
 
 
-def prepare(timeline: Timeline, turn: Turn, draft: Draft) -> Draft:
+def prepare(timeline: Timeline, turn: Turn, draft: Draft, *, checked: bool = False) -> Draft:
     """Return a membership event with what the server adds to it: names, and who lets the user in.
 
     Raises `BadJson` for one that makes no sense, and for an invite what `check_invitees` raises; `Forbidden` or
@@ -57,11 +62,11 @@ def prepare(timeline: Timeline, turn: Turn, draft: Draft) -> Draft:
         raise BadJson("membership: must be one of invite, join, knock, leave, ban") from error
     conn = turn.tx.conn
     if membership in _WITH_NAMES:
-        known = invitees.load(conn, [target])
-        if membership is Membership.INVITE:
-            check_invitees(timeline.server_name, known, [target])
-        if target in known:
-            content = {**names_of(known[target]), **content}
+        if membership is Membership.INVITE and not checked:
+            check_invitees(conn, timeline, [target])
+        user = timeline.names.user(conn, target)
+        if user is not None:
+            content = {**names_of(conn, user), **content}
     if membership is Membership.JOIN and draft.sender == target:
         voucher = _voucher(timeline, turn, target)
         if voucher is not None:
@@ -69,29 +74,32 @@ def prepare(timeline: Timeline, turn: Turn, draft: Draft) -> Draft:
     return replace(draft, content=content)
 
 
-def names_of(user: Invitee) -> dict[str, Any]:
-    """Return display name and avatar of a user, as membership events carry them."""
-    return {name: orjson.loads(value) for name, value in user.names.items()}
+def names_of(conn: Connection, user: UserNid) -> dict[str, str]:
+    """Return display name and avatar of a user of this server, as membership events carry them."""
+    known = profiles.names_of(conn, [user]).get(user, PublicNames())
+    both = {DISPLAY_NAME: known.display_name, AVATAR_URL: known.avatar_url}
+    return {name: value for name, value in both.items() if value is not None}
 
 
-def check_invitees(server_name: ServerName, known: Mapping[UserID, Invitee], wanted: Iterable[UserID]) -> None:
+def check_invitees(conn: Connection, timeline: Timeline, wanted: Collection[UserID]) -> None:
     """Raise if one of these users cannot be invited: `NotFound`, `Forbidden` or `InviteBlocked`.
 
-    `known` are those of them who have an account here.
     Source: https://spec.matrix.org/v1.19/client-server-api/#invite-permission
     """
+    known = timeline.names.user_nids(conn, wanted)
+    living = accounts.living(conn, known.values())
+    permissions = account_data.of_users(conn, living, INVITE_PERMISSION)
     for user_id in wanted:
-        if server_of(user_id) != server_name:
+        if server_of(user_id) != timeline.server_name:
             raise Forbidden(f"{user_id} cannot be invited: this room is not shared with other servers")
-        if user_id not in known:
+        user = known.get(user_id)
+        if user is None or user not in living:
             raise NotFound(f"There is no user {user_id}")
-        if _blocks_invites(known[user_id].invite_permission):
+        if user in permissions and _blocks_invites(permissions[user][1]):
             raise InviteBlocked(f"{user_id} does not take invites")
 
 
-def _blocks_invites(permission: bytes | None) -> bool:
-    if permission is None:
-        return False
+def _blocks_invites(permission: bytes) -> bool:
     content = orjson.loads(permission)
     return isinstance(content, dict) and content.get("default_action") == "block"
 

@@ -1,5 +1,6 @@
 """Coming and going: https://spec.matrix.org/v1.19/client-server-api/#room-membership."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -10,12 +11,13 @@ from federation.core.ids import RoomAlias, RoomID, UserID
 from homeserver.errors import BadState, Forbidden, MatrixError, UserSuspended
 from homeserver.model.accounts import Requester
 from homeserver.model.nids import RoomNid, UserNid
+from homeserver.model.profiles import AVATAR_URL, DISPLAY_NAME
 from homeserver.model.rooms import RoomMembership
 from homeserver.services import access, member_events
 from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.aliases import find_room
 from homeserver.services.timeline import MEMBER, Timeline, Turn
-from homeserver.storage import invitees, memberships
+from homeserver.storage import memberships
 from homeserver.storage.database import Database, Write
 
 log = structlog.get_logger()
@@ -149,22 +151,21 @@ class Memberships:
         for part in _parts(rooms):
 
             def write(tx: Write, part: list[RoomNid] = part) -> None:
-                known = invitees.load(tx.conn, [user_id]).get(user_id)
-                names = member_events.names_of(known) if known is not None else {}
+                names = member_events.names_of(tx.conn, user)
                 for room in part:
                     self._rename(self.timeline.turn(tx, room), user_id, names)
 
             await self.db.write(write)
 
-    def _rename(self, turn: Turn, user_id: UserID, names: dict[str, object]) -> None:
+    def _rename(self, turn: Turn, user_id: UserID, names: Mapping[str, str]) -> None:
         standing = self.timeline.entry(turn, MEMBER, user_id)
         if standing is None or standing.content.get("membership") != "join":
             return
         content = {name: value for name, value in standing.content.items() if name not in _PASSING}
-        for name in invitees.NAMES:
+        for name in (DISPLAY_NAME, AVATAR_URL):
             content.pop(name, None)
         content.update(names)
-        if any(content.get(name) != standing.content.get(name) for name in invitees.NAMES):
+        if any(content.get(name) != standing.content.get(name) for name in (DISPLAY_NAME, AVATAR_URL)):
             draft = Draft(turn.room.room_id, MEMBER, user_id, content, user_id)
             self._try(turn, draft)
 

@@ -15,7 +15,7 @@ from homeserver.model.new_rooms import NewRoom, Preset, StateEntry
 from homeserver.services import member_events
 from homeserver.services.aliases import CANONICAL_ALIAS, check_canonical_alias
 from homeserver.services.timeline import MEMBER, Timeline, Turn
-from homeserver.storage import aliases, invitees, rooms
+from homeserver.storage import aliases, rooms
 from homeserver.storage.database import Database, Write
 
 ADMINISTRATOR = 100
@@ -45,8 +45,7 @@ class Rooms:
         def write(tx: Write) -> RoomID:
             if wanted.alias is not None and aliases.find(tx.conn, wanted.alias) is not None:
                 raise RoomInUse(f"The alias {wanted.alias} is taken")
-            known = invitees.load(tx.conn, wanted.invited)
-            member_events.check_invitees(self.timeline.server_name, known, wanted.invited)
+            member_events.check_invitees(tx.conn, self.timeline, wanted.invited)
             try:
                 return self._create(tx, who, wanted)
             except InviteBlocked:
@@ -71,7 +70,7 @@ class Rooms:
             self.timeline.append(turn, draft)
         for user_id in wanted.invited:
             member_events.append(
-                self.timeline, turn, who.user_id, user_id, Membership.INVITE, is_direct=wanted.is_direct
+                self.timeline, turn, who.user_id, user_id, Membership.INVITE, is_direct=wanted.is_direct, checked=True
             )
         if wanted.published:
             rooms.publish(tx, turn.room.nid, True)

@@ -41,6 +41,12 @@ def find(conn: Connection, user_id: UserID) -> Account | None:
     return None if row is None else Account(*row)
 
 
+def living(conn: Connection, wanted: Iterable[UserNid]) -> set[UserNid]:
+    """Return those of the users who have an account that is not deactivated, in one query."""
+    query = sa.select(accounts.c.user).where(accounts.c.user.in_(list(wanted)), accounts.c.deactivated_at.is_(None))
+    return {UserNid(user) for user in conn.execute(query).scalars()}
+
+
 def create(tx: Write, user: UserNid, *, admin: bool, now: int) -> None:
     """Store a new account without a password. The caller has made sure that the name is free."""
     tx.conn.execute(accounts.insert().values(user=user, admin=admin, created_at=now))
