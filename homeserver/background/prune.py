@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from homeserver.clock import Clock
-from homeserver.services import Services
+from homeserver.services import Services, once
 
 log = structlog.get_logger()
 
@@ -32,6 +32,8 @@ CHORES: tuple[Chore, ...] = (
     Chore("last_seen", lambda services: services.sessions.write_seen(), MINUTE),
     Chore("idle_feeds", _idle_feeds, MINUTE),
     Chore("tokens", lambda services: services.sessions.prune(), HOUR),
+    Chore("transactions", lambda services: once.forget_old(services.db, services.clock.now_ms()), HOUR),
+    Chore("to_device", lambda services: services.to_device.prune(), HOUR),
     Chore("interactive_sessions", lambda services: services.interactive_auth.prune(), HOUR),
 )
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from homeserver.errors import InvalidParam
 from homeserver.model.nids import DeviceNid, EventNid
 from homeserver.storage import transactions
-from homeserver.storage.database import Write
+from homeserver.storage.database import Database, Write
 
 LONGEST_ID = 255
 """Bytes of a transaction ID; clients use UUIDs and counters."""
@@ -32,6 +32,11 @@ def is_done(conn: Connection, device: DeviceNid, scope: str, txn_id: str) -> boo
 def remember(tx: Write, device: DeviceNid, scope: str, txn_id: str, event: EventNid | None, now_ms: int) -> None:
     """Remember, with what it does, that this transaction is done, and the event it made if it made one."""
     transactions.remember(tx, device, scope, txn_id, event, now_ms)
+
+
+async def forget_old(db: Database, now_ms: int) -> None:
+    """Forget the transactions that nobody will retry any more."""
+    await db.write(lambda tx: transactions.prune(tx, now_ms))
 
 
 def _check(txn_id: str) -> None:

@@ -42,6 +42,8 @@ LOOK_SECONDS = 5.0
 MOST_PEOPLE = 50_000
 """Users in memory; of more, those offline longest are forgotten."""
 LONGEST_STATUS = 1000
+BEFORE_THE_START = DeviceNid(0)
+"""Stands for the devices that were there when the server stopped."""
 
 
 @dataclass(slots=True)
@@ -184,6 +186,28 @@ class Presence:
         if person is not None and person.devices.pop(device, None) is not None:
             self._judge(person)
 
+    async def recall(self) -> None:
+        """Show those who were there when the server stopped as they were.
+
+        They have as long to come back as whoever's sync ends; so their clients' friends are told if they do not.
+        """
+        if not self._enabled:
+            return
+
+        def load(conn: Connection) -> list[_Person]:
+            there = presence.those_present(conn)
+            names, user_ids = profiles.names_of(conn, there), self._names.user_ids(conn, there)
+            return [
+                _Person(user, user_ids[user], rooms, names[user], was.status_msg, was.last_active_at, was.state)
+                for user, (was, rooms) in there.items()
+            ]
+
+        until = self._clock.monotonic() + GONE_SECONDS
+        for person in await self._db.read(load):
+            person.devices[BEFORE_THE_START] = _Device(person.state, until)
+            if self._people.setdefault(person.user, person) is person:
+                self._tell(person)
+
     async def run(self) -> None:
         """Let users become unavailable and offline in time, and store what changed, until cancelled."""
         while self._enabled:
@@ -237,8 +261,11 @@ class Presence:
             return _Person(user, user_id, rooms, names, stored.status_msg, stored.last_active_at)
 
         loaded = await self._db.read(load)
-        # Another request of theirs may have come first.
-        return self._people.setdefault(user, loaded)
+        # Another request of theirs may have come first. Who is new has not changed, so stands at the old end.
+        known = self._people.setdefault(user, loaded)
+        if known is loaded:
+            self._people.move_to_end(user, last=False)
+        return known
 
     def _device(self, person: _Person, device: DeviceNid) -> _Device:
         found = person.devices.get(device)

@@ -62,6 +62,10 @@ class ToDevice:
 
         await self.db.write(write)
 
+    async def prune(self) -> None:
+        """Drop the oldest messages of devices for which too many wait."""
+        await self.db.write(to_device.prune)
+
 
 def _encoded(messages: Messages) -> dict[UserID, dict[DeviceID, bytes]]:
     if sum(len(devices) for devices in messages.values()) > MOST_AT_ONCE:
