@@ -205,9 +205,7 @@ def check_knock(sender: str, target: str, room: AuthState) -> None:
     """Rule 5.7, since v7: allow the sender to ask to be invited."""
     # 5.7.1: `knock_restricted` since v10.
     rule = room.join_rule()
-    if rule is not JoinRule.KNOCK and not (
-        rule is JoinRule.KNOCK_RESTRICTED and room.version.knock_restricted
-    ):
+    if rule is not JoinRule.KNOCK and not (rule is JoinRule.KNOCK_RESTRICTED and room.version.knock_restricted):
         raise Rejected("the join rule does not let anyone knock")
     # 5.7.2
     if sender != target:

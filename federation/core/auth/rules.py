@@ -115,12 +115,9 @@ def check(event: Pdu, auth_state: Mapping[Slot, Pdu], *, create: Pdu | None = No
 
 
 def _check_aliases(event: Pdu) -> None:
-    # 4.1
-    if event.state_key is None:
-        raise Rejected("aliases without a state_key")
-    # 4.2
-    if server_of(event.sender) != event.state_key:
-        raise Rejected("the aliases are those of another server")
+    # 4.1 and 4.2
+    if event.state_key != server_of(event.sender):
+        raise Rejected("the aliases are not those of the sender's server")
 
 
 def _check_redaction(event: Pdu, level: int, room: AuthState) -> None:

@@ -12,9 +12,7 @@ from federation.core.ids import EventID
 from federation.core.state.graph import Fetch, cited_state
 
 
-def reverse_topological_power_order(
-    events: Mapping[EventID, Pdu], sender_level: Callable[[Pdu], float]
-) -> list[Pdu]:
+def reverse_topological_power_order(events: Mapping[EventID, Pdu], sender_level: Callable[[Pdu], float]) -> list[Pdu]:
     """Return `events` from earliest to latest: auth events first, among equals the most powerful sender
     first.
 

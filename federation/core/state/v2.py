@@ -33,9 +33,7 @@ def resolve(
     if not any(conflicted):
         return unconflicted
     full = _full_conflicted_set(unconflicted, conflicted, auth_events_of, revised=revised)
-    events = {
-        event_id: event for event_id in full if (event := fetch(event_id)) is not None and event.is_state
-    }
+    events = {event_id: event for event_id in full if (event := fetch(event_id)) is not None and event.is_state}
 
     # 1. Power events, with what they stand on.
     powerful = _with_auth_chains((event for event in events.values() if is_power_event(event)), events)
@@ -58,13 +56,9 @@ def separate(
     """Return the unconflicted state map, and of each state the events that are conflicted."""
     first, *others = state_sets
     unconflicted = {
-        slot: event_id
-        for slot, event_id in first.items()
-        if all(other.get(slot) == event_id for other in others)
+        slot: event_id for slot, event_id in first.items() if all(other.get(slot) == event_id for other in others)
     }
-    conflicted = [
-        [event_id for slot, event_id in state.items() if slot not in unconflicted] for state in state_sets
-    ]
+    conflicted = [[event_id for slot, event_id in state.items() if slot not in unconflicted] for state in state_sets]
     return unconflicted, conflicted
 
 

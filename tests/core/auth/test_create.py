@@ -54,7 +54,8 @@ def test_1_2_since_v12_it_has_no_room_id() -> None:
 
 @pytest.mark.parametrize("version", versions())
 @pytest.mark.parametrize(
-    ("room_version", "allowed"), [("1", True), ("12", True), ("13", False), ("", False), (1, False), (None, False)]
+    ("room_version", "allowed"),
+    [("1", True), ("12", True), ("13", False), ("", False), (1, False), (None, False), (["12"], False)],
 )
 def test_1_3_the_version_is_a_known_one(version: str, room_version: object, allowed: bool) -> None:
     assert refused(create(version, {"room_version": room_version, "creator": ALICE})) is not allowed

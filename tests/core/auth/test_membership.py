@@ -36,7 +36,8 @@ def room_where(version: str, rule: str | None, memberships: dict[UserID, str | N
 def test_5_1_a_membership_event_says_whose_and_what(version: str) -> None:
     room = room_where(version, "public", {})
     assert room.allows(room.fork().joins(BOB))
-    assert not room.allows(room.fork().send(BOB, "m.room.member", {"membership": "join"}))
+    for membership in Membership:
+        assert not room.allows(room.fork().send(ALICE, "m.room.member", {"membership": membership}))
     assert not room.allows(room.fork().send(BOB, "m.room.member", {}, BOB))
 
 
@@ -178,6 +179,7 @@ THIRD_PARTY: dict[str, tuple[dict[str, Any], str | None, Any, UserID, bool]] = {
     "2: no object": (OURS, NONE, None, ALICE, False),
     "3: no mxid": (OURS, NONE, {"signed": identity_server({"token": "t"})}, ALICE, False),
     "3: no token": (OURS, NONE, {"signed": identity_server({"mxid": BOB})}, ALICE, False),
+    "3: no text": (OURS, NONE, {"signed": identity_server({"mxid": BOB, "token": ["t"]})}, ALICE, False),
     "4: for another": (OURS, NONE, {"signed": identity_server({"mxid": CAROL, "token": "t"})}, ALICE, False),
     "5: no such token": (OURS, NONE, {"signed": identity_server({"mxid": BOB, "token": "u"})}, ALICE, False),
     "6: another sender": (OURS, NONE, {"signed": SIGNED}, AMY, False),
@@ -261,6 +263,7 @@ KICKS: list[tuple[str, int, str | None, int, int, int, bool]] = [
     ("leave", 50, "join", 0, 50, 50, False),
     ("ban", 50, "join", 0, 50, 50, False),
     ("join", 50, "ban", 0, 50, 50, True),
+    ("join", 50, "join", 0, 50, 60, True),
     ("join", 50, "ban", 0, 50, 60, False),  # kick is not enough to lift a ban
     ("join", 60, "ban", 0, 70, 60, False),  # nor is ban alone
     ("join", 50, "ban", 50, 50, 50, False),

@@ -206,6 +206,15 @@ def test_what_is_not_known_wins_no_conflict(version: str) -> None:
 
 
 @both_revisions
+def test_what_is_no_state_gets_into_no_state(version: str) -> None:
+    room = small_room(version)
+    left, right = room.fork(), room.fork()
+    message = left.says(ALICE)
+    left.sets(ALICE, "m.room.topic", {"topic": "x"}, auth=[*message.auth_events, message.event_id])
+    assert merge(left, right) == left.state
+
+
+@both_revisions
 def test_without_a_create_event_nothing_is_allowed(version: str) -> None:
     room = small_room(version)
     left, right = room.fork(), room.fork()
