@@ -34,14 +34,14 @@ def of_users(conn: Connection, users: Collection[UserNid], data_type: str) -> di
     query = sa.select(account_data.c.user, account_data.c.position, account_data.c.content)
     for start in range(0, len(wanted), USERS_IN_A_QUERY):
         part = wanted[start : start + USERS_IN_A_QUERY]
-        rows = conn.execute(query.where(account_data.c.user.in_(part), account_data.c.type == data_type)).tuples()
+        rows = conn.execute(query.where(account_data.c.user.in_(part), account_data.c.type == data_type))
         found.update({UserNid(user): (position, content) for user, position, content in rows})
     return found
 
 
 def since(conn: Connection, user: UserNid, after: int, until: int) -> list[tuple[str, bytes]]:
     """Return type and content of what changed in an account after one position and not after the other."""
-    return list(conn.execute(_SINCE, {"of_user": user, "after": after, "until": until}).tuples())
+    return list(conn.execute(_SINCE, {"of_user": user, "after": after, "until": until}))
 
 
 def store_in_room(tx: Write, user: UserNid, room: RoomNid, data_type: str, content: bytes) -> int:
@@ -63,7 +63,7 @@ def find_in_room(conn: Connection, user: UserNid, room: RoomNid, data_type: str)
 def rooms_since(conn: Connection, user: UserNid, after: int, until: int) -> dict[RoomNid, list[tuple[str, bytes]]]:
     """Return type and content of what changed for each room after one position and not after the other."""
     found: dict[RoomNid, list[tuple[str, bytes]]] = {}
-    rows = conn.execute(_ROOMS_SINCE, {"of_user": user, "after": after, "until": until}).tuples()
+    rows = conn.execute(_ROOMS_SINCE, {"of_user": user, "after": after, "until": until})
     for room, data_type, content in rows:
         found.setdefault(RoomNid(room), []).append((data_type, content))
     return found

@@ -39,7 +39,7 @@ def those_present(conn: Connection) -> dict[UserNid, tuple[StoredPresence, froze
     joined = (memberships.c.user == presence.c.user) & (memberships.c.membership == str(Membership.JOIN))
     query = sa.select(presence.c.user, memberships.c.room).join(memberships, joined).where(there)
     rooms: dict[int, set[RoomNid]] = {}
-    for user, room in conn.execute(query).tuples():
+    for user, room in conn.execute(query):
         rooms.setdefault(user, set()).add(RoomNid(room))
     return {
         UserNid(row.user): (_stored(row.user, row), frozenset(rooms.get(row.user, ())))

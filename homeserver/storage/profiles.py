@@ -20,7 +20,7 @@ USERS_IN_A_QUERY = 5000
 def of_user(conn: Connection, user: UserNid) -> dict[str, bytes]:
     """Return all fields of a user's profile."""
     query = sa.select(profiles.c.field, profiles.c.value).where(profiles.c.user == user).order_by(profiles.c.field)
-    return dict(conn.execute(query).tuples())
+    return dict(conn.execute(query))
 
 
 def names_of(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, PublicNames]:
@@ -32,7 +32,7 @@ def names_of(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, Publ
     )
     for start in range(0, len(wanted), USERS_IN_A_QUERY):
         part = wanted[start : start + USERS_IN_A_QUERY]
-        for user, field, value in conn.execute(query.where(profiles.c.user.in_(part))).tuples():
+        for user, field, value in conn.execute(query.where(profiles.c.user.in_(part))):
             found[UserNid(user)][field] = orjson.loads(value)
     return {user: PublicNames(fields.get(DISPLAY_NAME), fields.get(AVATAR_URL)) for user, fields in found.items()}
 

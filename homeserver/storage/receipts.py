@@ -50,7 +50,7 @@ def since(
             receipts.c.position <= until,
             sa.or_(receipts.c.kind == str(ReceiptKind.READ), receipts.c.user == reader),
         ).order_by(receipts.c.position)
-        _add(found, conn.execute(query).tuples())
+        _add(found, conn.execute(query))
     return found
 
 
@@ -58,7 +58,7 @@ def of_user(conn: Connection, user: UserNid, rooms: Collection[RoomNid]) -> dict
     """Return all of a user's own receipts in rooms."""
     found: dict[RoomNid, list[Receipt]] = {}
     for part in _parts(rooms):
-        _add(found, conn.execute(_SELECT.where(receipts.c.room.in_(part), receipts.c.user == user)).tuples())
+        _add(found, conn.execute(_SELECT.where(receipts.c.room.in_(part), receipts.c.user == user)))
     return found
 
 

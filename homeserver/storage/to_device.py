@@ -42,7 +42,7 @@ def add(tx: Write, sender: UserNid, message_type: str, messages: Iterable[tuple[
 
 def pending(conn: Connection, device: DeviceNid, after: int, upto: int, limit: int) -> list[Waiting]:
     """Return the messages that wait for a device after one position and not after the other, oldest first."""
-    rows = conn.execute(_PENDING, {"of_device": device, "after": after, "upto": upto, "most": limit}).tuples()
+    rows = conn.execute(_PENDING, {"of_device": device, "after": after, "upto": upto, "most": limit})
     return [Waiting(*row) for row in rows]
 
 
@@ -62,7 +62,7 @@ def devices_of(
     )
     for start in range(0, len(names), USERS_IN_A_QUERY):
         part = names[start : start + USERS_IN_A_QUERY]
-        for user_id, user, device_id, device in conn.execute(query.where(users.c.user_id.in_(part))).tuples():
+        for user_id, user, device_id, device in conn.execute(query.where(users.c.user_id.in_(part))):
             found.setdefault(user_id, (UserNid(user), {}))[1][device_id] = DeviceNid(device)
     return found
 
