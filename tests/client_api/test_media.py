@@ -9,24 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from homeserver.model.media import MediaID
 from homeserver.services.media import uploads as limits
 from tests.support.media import (
     MEDIA,
     OLD_MEDIA,
     downloads,
+    files_of,
     fills,
     got,
     media_id_of,
     reserves,
+    until,
     uploads,
 )
 from tests.support.world import SERVER_NAME, User, World, ok, refused
-
-
-def files_of(world: World) -> list[Path]:
-    """Return every file below the media directory."""
-    return sorted(path for path in Path(world.app.config.media.path).rglob("*") if path.is_file())
-
 
 # Uploading and downloading
 
@@ -111,16 +108,13 @@ async def test_the_old_endpoints_give_nothing_without_a_token(world: World, alic
         refused(await world.request("GET", path), 404, "M_NOT_FOUND")
 
 
-@pytest.mark.parametrize("version", ["r0", "v1", "v3"])
-async def test_the_old_endpoints_still_serve_old_clients_that_say_who_they_are(
-    world: World, alice: User, version: str
-) -> None:
+async def test_the_old_endpoints_still_serve_old_clients_that_say_who_they_are(world: World, alice: User) -> None:
     media_id = await uploads(alice, b"hello", "text/plain")
-    path = f"/_matrix/media/{version}/download/{SERVER_NAME}/{media_id}"
-
-    assert (await got(world, path, alice.token)).body == b"hello"
-    assert (await got(world, path + "/a.txt", alice.token)).body == b"hello"
-    assert (await got(world, path, None, access_token=alice.token)).body == b"hello"
+    for version in ("r0", "v1", "v3"):
+        path = f"/_matrix/media/{version}/download/{SERVER_NAME}/{media_id}"
+        assert (await got(world, path, alice.token)).body == b"hello"
+        assert (await got(world, path + "/a.txt", alice.token)).body == b"hello"
+        assert (await got(world, path, None, access_token=alice.token)).body == b"hello"
 
 
 # What is not there
@@ -136,15 +130,15 @@ async def test_media_of_other_servers_is_not_found(alice: User) -> None:
     refused(await alice.get(f"{MEDIA}/thumbnail/elsewhere.org/{media_id}", width=32, height=32), 404, "M_NOT_FOUND")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "127.0.0.1/..%2F..%2Fetc%2Fpasswd", "hs1/..%2F..%2Fsigning.key", "hs1/%2e%2e", "hs1/a%00b", "hs1/a.b",
-        "hs1/%C3%A9", "hs1/" + "a" * 300, "-not..a_name-/abc", "..%2F..%2Fetc/abc", "hs1%0d%0a/abc",
-    ],
+PATHS = (
+    "127.0.0.1/..%2F..%2Fetc%2Fpasswd", "hs1/..%2F..%2Fsigning.key", "hs1/%2e%2e", "hs1/a%00b", "hs1/a.b", "hs1/%C3%A9",
+    "hs1/" + "a" * 300, "-not..a_name-/abc", "..%2F..%2Fetc/abc", "hs1%0d%0a/abc",
 )  # fmt: skip
-async def test_no_path_leads_out_of_the_store(alice: User, path: str) -> None:
-    refused(await alice.get(f"{MEDIA}/download/{path}"), 400, "M_INVALID_PARAM")
+
+
+async def test_no_path_leads_out_of_the_store(alice: User) -> None:
+    for path in PATHS:
+        refused(await alice.get(f"{MEDIA}/download/{path}"), 400, "M_INVALID_PARAM")
 
 
 async def test_previews_are_not_known(alice: User) -> None:
@@ -198,13 +192,10 @@ async def test_an_upload_that_stops_half_way_leaves_nothing(world: World, alice:
         + b"x" * 400_000
     )
     await writer.drain()
-    incoming = Path(world.app.config.media.path) / "incoming"
-    while not any(path.stat().st_size for path in incoming.iterdir()):
-        await asyncio.sleep(0.01)
+    await until(lambda: any(path.stat().st_size for path in files_of(world)))
     writer.close()
     await writer.wait_closed()
-    while files_of(world):
-        await asyncio.sleep(0.01)
+    await until(lambda: not files_of(world))
 
 
 async def test_a_body_that_is_no_http_is_refused(world: World, alice: User) -> None:
@@ -237,8 +228,7 @@ async def test_an_upload_that_falls_silent_is_given_up(
     ) as response:
         assert response.status == 408
     never.set()
-    while files_of(world):
-        await asyncio.sleep(0.01)
+    await until(lambda: not files_of(world))
 
 
 async def test_an_upload_that_trickles_is_given_up(world: World, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,8 +253,7 @@ async def test_a_user_uploads_only_so_many_files_at_once(
             return response.status
 
     first = asyncio.create_task(slow())
-    while not files_of(world):
-        await asyncio.sleep(0.01)
+    await until(lambda: files_of(world))
 
     refused(await world.request("POST", f"{OLD_MEDIA}/upload", raw=b"x", token=alice.token), 429, "M_LIMIT_EXCEEDED")
     await uploads(bob, b"x")
@@ -319,8 +308,7 @@ async def test_a_download_waits_for_the_upload_and_wakes_at_once(world: World, a
     media_id = await reserves(alice)
     waiting = [asyncio.create_task(downloads(bob, media_id)) for _ in range(3)]
     downloading = world.app.services.media.downloads
-    while len(downloading._waiting.get(media_id, ())) < 3:  # type: ignore[call-overload]
-        await asyncio.sleep(0.01)
+    await until(lambda: len(downloading._waiting.get(MediaID(media_id), ())) == 3)
 
     ok(await fills(alice, media_id, b"at last"))
 
@@ -342,12 +330,10 @@ async def test_a_download_that_is_given_up_stops_waiting(world: World, alice: Us
     media_id = await reserves(alice)
     waiting = asyncio.create_task(downloads(alice, media_id))
     downloading = world.app.services.media.downloads
-    while media_id not in downloading._waiting:
-        await asyncio.sleep(0.01)
+    await until(lambda: media_id in downloading._waiting)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    while downloading._waiting:
-        await asyncio.sleep(0.01)
+    await until(lambda: not downloading._waiting)
 
 
 async def test_a_content_uri_that_is_never_filled_expires(

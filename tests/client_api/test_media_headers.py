@@ -3,62 +3,32 @@
 import re
 from urllib.parse import quote
 
-import aiohttp
-import pytest
+from aiohttp.multipart import content_disposition_filename, parse_content_disposition
 
 from tests.support.media import MEDIA, OLD_MEDIA, downloads, got, uploads
 from tests.support.world import SERVER_NAME, User, World, refused
 
-
-@pytest.mark.parametrize(
-    ("content_type", "disposition"),
-    [
-        ("image/png", "inline"),
-        ("IMAGE/PNG", "inline"),
-        ("text/plain; charset=utf-8", "inline"),
-        ("audio/ogg;codecs=opus", "inline"),
-        ("video/mp4", "inline"),
-        ("text/html", "attachment"),
-        ("text/html; image/png", "attachment"),
-        ("image/svg+xml", "attachment"),
-        ("application/xhtml+xml", "attachment"),
-        ("application/pdf", "attachment"),
-        ("application/octet-stream", "attachment"),
-    ],
+POLICY = (
+    "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; "
+    "object-src 'self';"
 )
-async def test_a_browser_shows_only_what_is_harmless(alice: User, content_type: str, disposition: str) -> None:
-    media_id = await uploads(alice, b"<svg onload=alert(1)>", content_type)
-    assert (await downloads(alice, media_id)).headers["Content-Disposition"] == disposition
 
 
-@pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "image/png"])
-async def test_whatever_a_file_claims_to_be_a_browser_gets_no_script_from_it(alice: User, content_type: str) -> None:
-    media_id = await uploads(alice, b"<html><script>alert(1)</script>", content_type)
-    headers = (await downloads(alice, media_id)).headers
-    assert headers["Content-Type"] == content_type
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Content-Security-Policy"] == (
-        "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; "
-        "object-src 'self';"
-    )
-    assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-
-
-@pytest.mark.parametrize(
-    "content_type", ["text/javascript", "Application/JavaScript; charset=utf-8", "application/wasm"]
-)
-async def test_no_page_can_load_a_file_as_its_script(alice: User, content_type: str) -> None:
-    headers = (await downloads(alice, await uploads(alice, b"alert(1)", content_type))).headers
-    assert headers["Content-Type"] == "application/octet-stream"
-    assert headers["Content-Disposition"] == "attachment"
-
-
-@pytest.mark.parametrize(
-    "content_type", ["nonsense", "text/", "/plain", "text/plain, text/html", "a b/c", "x/" + "y" * 300]
-)
-async def test_a_malformed_type_is_that_of_mere_bytes(alice: User, content_type: str) -> None:
-    headers = (await downloads(alice, await uploads(alice, b"x", content_type))).headers
-    assert headers["Content-Type"] == "application/octet-stream"
+async def test_whatever_a_file_claims_to_be_a_browser_gets_no_script_from_it(alice: User) -> None:
+    for claimed, served, shown in (
+        ("text/html", "text/html", "attachment"),
+        ("image/svg+xml", "image/svg+xml", "attachment"),
+        ("image/png", "image/png", "inline"),
+        ("text/javascript", "application/octet-stream", "attachment"),
+        ("no type at all", "application/octet-stream", "attachment"),
+    ):
+        media_id = await uploads(alice, b"<html><script>alert(1)</script>", claimed)
+        headers = (await downloads(alice, media_id)).headers
+        assert headers["Content-Type"] == served
+        assert headers["Content-Disposition"] == shown
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"] == POLICY
+        assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
 async def test_scripts_of_other_sites_may_fetch_files(world: World, alice: User) -> None:
@@ -72,46 +42,25 @@ async def test_scripts_of_other_sites_may_fetch_files(world: World, alice: User)
 # Names
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("plain.txt", 'inline; filename="plain.txt"'),
-        ("with space.txt", 'inline; filename="with space.txt"'),
-        ("semi;colon=.txt", 'inline; filename="semi;colon=.txt"'),
-        ('quo"te.txt', 'inline; filename="quo\\"te.txt"'),
-        ("ünï☕.txt", "inline; filename*=UTF-8''%C3%BCn%C3%AF%E2%98%95.txt"),
-        ("../../etc/passwd", 'inline; filename=".._.._etc_passwd"'),
-        ("..\\..\\boot.ini", 'inline; filename=".._.._boot.ini"'),
-        ("a\r\nSet-Cookie: x=y", 'inline; filename="aSet-Cookie: x=y"'),
-        ("nul\0l.txt", 'inline; filename="null.txt"'),
-        ("ü\r\nX: y", "inline; filename*=UTF-8''%C3%BCX%3A%20y"),
-        ("..", "inline"),
-        ("\r\n", "inline"),
-        ("", "inline"),
-    ],
-)
-async def test_a_name_is_a_name_and_nothing_else(alice: User, name: str, expected: str) -> None:
+async def test_a_name_cannot_break_out_of_its_header(alice: User) -> None:
+    name, expected = "../a\r\nSet-Cookie: x=y", 'inline; filename=".._aSet-Cookie: x=y"'
     uploaded = await downloads(alice, await uploads(alice, b"x", "text/plain", filename=name))
-    assert uploaded.headers["Content-Disposition"] == expected
-    assert "Set-Cookie" not in uploaded.headers
-
     asked = await downloads(alice, await uploads(alice, b"x", "text/plain"), quote(name, safe=""))
-    assert asked.headers["Content-Disposition"] == expected
+    for answer in (uploaded, asked):
+        assert answer.headers["Content-Disposition"] == expected
+        assert "Set-Cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("name", ["War and Peace.txt", "semi;colon.txt", 'quo"te.txt', "ünï☕.txt", "100%.txt"])
-async def test_clients_read_back_the_name_that_was_sent(alice: User, name: str) -> None:
-    answer = await downloads(alice, await uploads(alice, b"x", "text/plain", filename=name))
-    _, parameters = aiohttp.multipart.parse_content_disposition(answer.headers["Content-Disposition"])
-    assert aiohttp.multipart.content_disposition_filename(parameters) == name
+async def test_clients_read_back_the_name_that_was_sent(alice: User) -> None:
+    for name in ("War and Peace.txt", "semi;colon.txt", 'quo"te.txt', "ünï☕.txt", "100%.txt", "☕" * 512):
+        answer = await downloads(alice, await uploads(alice, b"x", "text/plain", filename=name))
+        _, parameters = parse_content_disposition(answer.headers["Content-Disposition"])
+        assert content_disposition_filename(parameters) == name
 
 
 async def test_a_name_has_an_end(world: World, alice: User) -> None:
     answer = await world.request("POST", f"{OLD_MEDIA}/upload", raw=b"x", token=alice.token, filename="n" * 513)
     assert "filename" in refused(answer, 400, "M_INVALID_PARAM")["error"]
-    longest = "☕" * 512
-    media_id = await uploads(alice, b"x", "text/plain", filename=longest)
-    assert quote(longest) in (await downloads(alice, media_id)).headers["Content-Disposition"]
 
 
 # Parts and caching
@@ -119,42 +68,37 @@ async def test_a_name_has_an_end(world: World, alice: User) -> None:
 DATA = bytes(range(256)) * 4000
 
 
-@pytest.mark.parametrize(
-    ("asked", "first", "last"),
-    [
+async def test_a_part_of_a_file_can_be_fetched(alice: User) -> None:
+    media_id = await uploads(alice, DATA, "video/mp4")
+    for asked, first, last in (
         ("bytes=0-0", 0, 0),
         ("bytes=0-", 0, len(DATA) - 1),
         ("bytes=100-299999", 100, 299_999),
         ("bytes=1000000-9999999", 1_000_000, len(DATA) - 1),
         ("bytes=-300", len(DATA) - 300, len(DATA) - 1),
         (f"bytes=-{len(DATA) + 5}", 0, len(DATA) - 1),
-    ],
-)
-async def test_a_part_of_a_file_can_be_fetched(alice: User, asked: str, first: int, last: int) -> None:
+    ):
+        answer = await downloads(alice, media_id, headers={"Range": asked})
+        assert answer.status == 206
+        assert answer.headers["Content-Range"] == f"bytes {first}-{last}/{len(DATA)}"
+        assert answer.headers["Content-Length"] == str(last - first + 1)
+        assert answer.body == DATA[first : last + 1]
+
+
+async def test_a_part_beyond_the_end_is_refused(alice: User) -> None:
     media_id = await uploads(alice, DATA, "video/mp4")
-    answer = await downloads(alice, media_id, headers={"Range": asked})
-    assert answer.status == 206
-    assert answer.headers["Content-Range"] == f"bytes {first}-{last}/{len(DATA)}"
-    assert answer.body == DATA[first : last + 1]
+    for asked in (f"bytes={len(DATA)}-", "bytes=99999999-", "bytes=-0"):
+        answer = await downloads(alice, media_id, headers={"Range": asked})
+        assert answer.status == 416
+        assert answer.headers["Content-Range"] == f"bytes */{len(DATA)}"
+        assert answer.body == b""
 
 
-@pytest.mark.parametrize("asked", [f"bytes={len(DATA)}-", "bytes=99999999-", "bytes=-0"])
-async def test_a_part_beyond_the_end_is_refused(alice: User, asked: str) -> None:
+async def test_nonsense_instead_of_a_part_gets_the_whole(alice: User) -> None:
     media_id = await uploads(alice, DATA, "video/mp4")
-    answer = await downloads(alice, media_id, headers={"Range": asked})
-    assert answer.status == 416
-    assert answer.headers["Content-Range"] == f"bytes */{len(DATA)}"
-    assert answer.body == b""
-
-
-@pytest.mark.parametrize(
-    "asked", ["bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=-", "bytes=a-b", "bytes=1-" + "9" * 30]
-)
-async def test_nonsense_instead_of_a_part_gets_the_whole(alice: User, asked: str) -> None:
-    media_id = await uploads(alice, DATA, "video/mp4")
-    answer = await downloads(alice, media_id, headers={"Range": asked})
-    assert answer.status == 200
-    assert answer.body == DATA
+    for asked in ("bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=-", "bytes=a-b", "bytes=1-" + "9" * 30):
+        answer = await downloads(alice, media_id, headers={"Range": asked})
+        assert (answer.status, answer.body) == (200, DATA)
 
 
 async def test_a_part_of_another_version_is_of_no_use(alice: User) -> None:
@@ -166,7 +110,7 @@ async def test_a_part_of_another_version_is_of_no_use(alice: User) -> None:
     assert (other.status, other.body) == (200, DATA)
 
 
-async def test_a_file_that_a_client_has_is_not_sent_again(world: World, alice: User) -> None:
+async def test_a_file_that_a_client_has_is_not_sent_again(alice: User) -> None:
     media_id = await uploads(alice, DATA, "image/png")
     first = await downloads(alice, media_id)
     assert re.fullmatch('"[0-9a-f]{64}"', first.headers["ETag"])

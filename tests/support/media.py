@@ -1,14 +1,16 @@
 """Files that people send, and how they come back."""
 
+import asyncio
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
-import aiohttp
 from PIL import Image, ImageDraw
+from yarl import URL
 
 from tests.support.world import SERVER_NAME, User, World, ok, q
 
@@ -71,7 +73,7 @@ async def got(
     sent = dict(headers or {})
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
-    url = aiohttp.client.URL(world.base + path, encoded=True)
+    url = URL(world.base + path, encoded=True)
     url = url.update_query({name: str(value) for name, value in query.items()})
     async with world.http.get(url, headers=sent) as response:
         return Got(response.status, response.headers, await response.read())
@@ -89,6 +91,18 @@ async def thumbnail(user: User, media_id: str, width: Any, height: Any, **query:
     """Ask for a thumbnail."""
     path = f"{MEDIA}/thumbnail/{SERVER_NAME}/{media_id}"
     return await got(user.world, path, user.token, width=width, height=height, **query)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return as soon as a condition holds; fail if it does not come to hold."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.005)
+
+
+def files_of(world: World) -> list[Path]:
+    """Return every file below the media directory."""
+    return sorted(path for path in Path(world.app.config.media.path).rglob("*") if path.is_file())
 
 
 # Images

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 SCRIPT = Path(__file__).with_name("worker.py")
 BUDGET_SECONDS = 30.0
 """How long one image may take, waiting for a processor included."""
-PROCESSOR_SECONDS = 10
+PROCESSOR_SECONDS = 15
 """Processor time of one image."""
 JOBS_A_PROCESS = 200
 """A process that has done so many is replaced, so that what leaks does not pile up."""

@@ -36,18 +36,20 @@ class Thumbnails:
     store: Store
     imager: Imager
     _making: dict[tuple[bytes, Shape], asyncio.Task[Content]] = field(default_factory=dict)
-    _refused: OrderedDict[bytes, _Refusal] = field(default_factory=OrderedDict)
+    _refused: OrderedDict[tuple[bytes, bool], _Refusal] = field(default_factory=OrderedDict)
 
     async def make(self, source: Content, shape: Shape) -> Content:
         """Make the thumbnail of a content, or wait for the one that is being made.
 
         Raises `CannotThumbnail`, `TooLarge` and `Unavailable`.
         """
-        refusal = self._refused.get(source.sha256)
+        # An animation that is too much to be made may still be good for a thumbnail that stands still.
+        kind = source.sha256, shape.animated
+        refusal = self._refused.get(kind)
         if refusal is not None:
             if refusal.until > self.clock.monotonic():
                 raise refusal.error(refusal.message)
-            del self._refused[source.sha256]
+            del self._refused[kind]
         key = source.sha256, shape
         task = self._making.get(key)
         if task is None:
@@ -67,7 +69,7 @@ class Thumbnails:
         try:
             rendered = await self.imager.render(self.store.path(source.sha256), shape)
         except (CannotThumbnail, TooLarge) as error:
-            self._refuse(source.sha256, error)
+            self._refuse((source.sha256, shape.animated), error)
             raise
         if rendered.data is None:
             made = Content(source.sha256, source.size, rendered.content_type)
@@ -82,9 +84,9 @@ class Thumbnails:
         if not task.cancelled():
             task.exception()  # that nobody waits for it any more is no fault
 
-    def _refuse(self, sha256: bytes, error: MatrixError) -> None:
+    def _refuse(self, kind: tuple[bytes, bool], error: MatrixError) -> None:
         until = self.clock.monotonic() + REFUSAL_SECONDS
-        self._refused[sha256] = _Refusal(type(error), error.message, until)
-        self._refused.move_to_end(sha256)
+        self._refused[kind] = _Refusal(type(error), error.message, until)
+        self._refused.move_to_end(kind)
         if len(self._refused) > MOST_REFUSALS:
             self._refused.popitem(last=False)

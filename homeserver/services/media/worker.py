@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,17 +23,21 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageCms
 
-FORMATS = {
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
+"""What is decoded at all, by Pillow's names."""
+TYPES = {
     "JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp",
     "AVIF": "image/avif",
 }  # fmt: skip
-"""What is decoded at all, by Pillow's names. MPO is a JPEG with more pictures behind it, as telephones make."""
+"""MPO is what Pillow makes of a JPEG with more pictures behind it, as telephones write them."""
 AS_IT_IS = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 """Types that an original may have to be its own thumbnail; the specification allows no others."""
 
 MOST_FRAMES = 300
 MOST_ANIMATED_PIXELS = 32_000_000
 """Pixels of all frames of an animated thumbnail; one that would have more stands still."""
+DECODING = 1 / 3
+"""The part of a job's time that may go into reading the frames; the rest is left for writing them."""
 SPARE_MEMORY = 512 * 1024 * 1024
 BYTES_A_PIXEL = 16
 """Memory that decoding and scaling may take beyond that."""
@@ -79,13 +84,14 @@ def main() -> None:
         _limit(most_pixels)
         for line in jobs:
             _allow_time(seconds)
-            answer, data = _do(Job(**json.loads(line)), most_pixels)
+            answer, data = do(Job(**json.loads(line)), most_pixels, seconds)
             results.write(json.dumps({**answer, "size": len(data)}).encode() + b"\n" + data)
             results.flush()
 
 
 def _limit(most_pixels: int) -> None:
     os.nice(10)
+    Image.init()  # reads the decoders' modules, while files may be opened
     # Pillow warns at its limit and refuses at twice the limit; the exact check is ours.
     Image.MAX_IMAGE_PIXELS = most_pixels
     warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -106,10 +112,11 @@ def _allow_time(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))
 
 
-def _do(job: Job, most_pixels: int) -> tuple[Mapping[str, Any], bytes]:
+def do(job: Job, most_pixels: int, seconds: float) -> tuple[Mapping[str, Any], bytes]:
+    """Do one job; return its result and the bytes that go with it."""
     try:
         with Path(job.path).open("rb") as file:
-            return _render(file, job, most_pixels)
+            return _render(file, job, most_pixels, seconds)
     except (TooManyPixels, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return {"outcome": "too_large"}, b""
     except Exception as error:
@@ -117,11 +124,11 @@ def _do(job: Job, most_pixels: int) -> tuple[Mapping[str, Any], bytes]:
         return {"outcome": "unreadable", "why": type(error).__name__}, b""
 
 
-def _render(file: BinaryIO, job: Job, most_pixels: int) -> tuple[Mapping[str, Any], bytes]:
-    with Image.open(file, formats=tuple(FORMATS)) as image:
+def _render(file: BinaryIO, job: Job, most_pixels: int, seconds: float) -> tuple[Mapping[str, Any], bytes]:
+    with Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > most_pixels:
             raise TooManyPixels
-        content_type = FORMATS[image.format or ""]
+        content_type = TYPES[image.format or ""]
         moves = image.format != "MPO" and bool(getattr(image, "is_animated", False))
         orientation = _orientation(image)
         width, height = (image.height, image.width) if orientation >= 5 else (image.width, image.height)
@@ -132,7 +139,7 @@ def _render(file: BinaryIO, job: Job, most_pixels: int) -> tuple[Mapping[str, An
 
         plan = _plan(width, height, job, turned=orientation >= 5)
         if job.animated and moves:
-            made = _animated(image, plan, orientation, most_pixels)
+            made = _animated(image, plan, orientation, time.process_time() + seconds * DECODING)
             if made is not None:
                 return {"outcome": "image", "content_type": "image/webp"}, made
             image.seek(0)
@@ -195,17 +202,13 @@ def _whole(original: tuple[int, int], plan: Plan) -> tuple[int, int]:
     )
 
 
-def _animated(image: Image.Image, plan: Plan, orientation: int, most_pixels: int) -> bytes | None:
-    """Return an animated WebP, or None if the image has too many frames for that."""
-    most = min(
-        MOST_FRAMES,
-        MOST_ANIMATED_PIXELS // (plan.size[0] * plan.size[1]),
-        4 * most_pixels // (image.width * image.height),
-    )
+def _animated(image: Image.Image, plan: Plan, orientation: int, deadline: float) -> bytes | None:
+    """Return an animated WebP, or None if the image has too many frames for that, or takes too long."""
+    most = min(MOST_FRAMES, MOST_ANIMATED_PIXELS // (plan.size[0] * plan.size[1]))
     frames: list[Image.Image] = []
     durations: list[int] = []
     for frame in _frames(image):
-        if len(frames) == most:
+        if len(frames) == most or time.process_time() > deadline:
             return None
         frame.load()
         frames.append(_scaled(frame, plan.part, plan.size, orientation))

@@ -12,7 +12,7 @@ from homeserver.errors import CannotThumbnail, Unavailable
 from homeserver.model.media import Method, Shape
 from homeserver.services.media import imaging
 from homeserver.services.media.imaging import Imager
-from tests.support.media import encoded, picture
+from tests.support.media import encoded, picture, until
 
 SMALL = Shape(32, 32, Method.CROP)
 
@@ -66,9 +66,9 @@ async def test_a_job_that_takes_too_long_is_given_up_and_its_process_ended(tmp_p
     os.mkfifo(pipe)
     try:
         task = asyncio.create_task(imager.render(pipe, SMALL))
-        while imager.process_id is None:
-            await asyncio.sleep(0.01)
+        await until(lambda: imager.process_id is not None)
         stuck = imager.process_id
+        assert stuck is not None
         with pytest.raises(CannotThumbnail):
             await task
         assert not alive(stuck)
@@ -95,8 +95,7 @@ async def test_a_process_that_has_done_much_is_replaced(
 async def test_a_process_without_work_is_ended(imager: Imager, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imaging, "IDLE_SECONDS", 0.05)
     await imager.render(image, SMALL)
-    while imager.process_id is not None:
-        await asyncio.sleep(0.01)
+    await until(lambda: imager.process_id is None)
     await imager.render(image, SMALL)
 
 
@@ -106,8 +105,7 @@ async def test_a_cancelled_job_leaves_nothing_to_be_mistaken_for_the_next(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     task = asyncio.create_task(imager.render(pipe, SMALL))
-    while imager.process_id is None:
-        await asyncio.sleep(0.01)
+    await until(lambda: imager.process_id is not None)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert imager.process_id is None

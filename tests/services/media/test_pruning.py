@@ -1,11 +1,14 @@
 """What nobody can reach any more goes away, and nothing else does."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.media import downloads, encoded, fills, picture, reserves, thumbnail, uploads
+from homeserver.storage.database import Write
+from homeserver.storage.schema.media import media
+from tests.support.media import downloads, encoded, files_of, fills, picture, reserves, thumbnail, uploads
 from tests.support.world import User, World, ok
 
 DAY = 86_400
@@ -14,13 +17,13 @@ DAY = 86_400
 def age(world: World, seconds: float) -> None:
     """Make every file look as old as that."""
     then = world.app.services.clock.now_ms() / 1000 - seconds
-    for path in files(world):
+    for path in files_of(world):
         os.utime(path, (then, then))
 
 
-def files(world: World) -> list[Path]:
-    """Return every file below the media directory."""
-    return [path for path in Path(world.app.config.media.path).rglob("*") if path.is_file()]
+def delete(media_id: str, tx: Write) -> None:
+    """Delete a content URI, as an operator does."""
+    tx.conn.execute(media.delete().where(media.c.media_id == media_id))
 
 
 async def test_files_of_users_stay_for_ever(world: World, alice: User) -> None:
@@ -28,20 +31,20 @@ async def test_files_of_users_stay_for_ever(world: World, alice: User) -> None:
     await thumbnail(alice, media_id, 96, 96)
     age(world, 1000 * DAY)
     await world.app.services.media.pruner.tidy()
-    assert len(files(world)) == 2
+    assert len(files_of(world)) == 2
     assert (await downloads(alice, media_id)).status == 200
 
 
 async def test_a_file_without_a_row_goes_after_a_day(world: World) -> None:
-    media = world.app.services.media
-    sha256 = media.store.put(b"stored just before the crash")
+    files = world.app.services.media
+    sha256 = files.store.put(b"stored just before the crash")
     age(world, DAY - 60)
-    await media.pruner.tidy()
-    assert len(files(world)) == 1
+    await files.pruner.tidy()
+    assert len(files_of(world)) == 1
     age(world, DAY + 60)
-    await media.pruner.tidy()
-    assert files(world) == []
-    assert media.store.size(sha256) is None
+    await files.pruner.tidy()
+    assert files_of(world) == []
+    assert files.store.size(sha256) is None
 
 
 async def test_an_old_file_that_is_uploaded_again_is_young_again(world: World, alice: User) -> None:
@@ -101,8 +104,7 @@ async def test_thumbnails_go_with_the_last_file_of_that_content(world: World, al
     one, other = await uploads(alice, data), await uploads(alice, data)
     await thumbnail(alice, one, 96, 96)
     for media_id, left in ((one, 2), (other, 0)):
-        statement = f"DELETE FROM media WHERE media_id = '{media_id}'"
-        await services.db.write(lambda tx, text=statement: tx.conn.exec_driver_sql(text))
+        await services.db.write(partial(delete, media_id))
         age(world, 2 * DAY)
         await services.media.pruner.tidy()
-        assert len(files(world)) == left
+        assert len(files_of(world)) == left
