@@ -2,7 +2,6 @@
 
 import msgspec
 
-from homeserver.client_api.login import login_json
 from homeserver.client_api.routing import Auth, Call, Json, Routes
 from homeserver.model.devices import NewDevice
 
@@ -37,6 +36,7 @@ async def register(call: Call, body: RegisterBody) -> Json:
     user_id = call.services.registration.user_id_for(body.username)
     device = None if body.inhibit_login else NewDevice()
     login = await call.services.registration.make(user_id, body.password, admin=body.admin, device=device)
+    made = {"user_id": user_id, "home_server": call.services.config.server_name}
     if login is None:
-        return {"user_id": user_id, "home_server": call.services.config.server_name}
-    return login_json(login)
+        return made
+    return {**made, "device_id": login.device_id, "access_token": login.pair.access}

@@ -123,9 +123,9 @@ def pair_json(pair: Pair) -> dict[str, Any]:
 
 
 def display_name(text: str | None) -> str | None:
-    """Return a device's display name. Raises `InvalidParam` if it is too long."""
-    if text is not None and len(text) > LONGEST_NAME:
-        raise InvalidParam(f"display_name: must have at most {LONGEST_NAME} characters")
+    """Return a device's display name. Raises `InvalidParam` for one that cannot be kept."""
+    if text is not None and (len(text) > LONGEST_NAME or "\0" in text):
+        raise InvalidParam(f"display_name: must have at most {LONGEST_NAME} characters, and no NUL")
     return text
 
 

@@ -29,6 +29,7 @@ from federation.core.ids import (
     ServerName,
     UserID,
     parse_alias,
+    parse_device_id,
     parse_event_id,
     parse_room_id,
     parse_server_name,
@@ -88,12 +89,6 @@ def _text(text: str) -> str:
     return text
 
 
-def _device_id(text: str) -> DeviceID:
-    if len(text.encode()) > 255:
-        raise InvalidIdentifier("a device ID has at most 255 bytes")
-    return DeviceID(text)
-
-
 PARSERS: Mapping[Any, Callable[[str], Any]] = {
     str: _text,
     UserID: parse_user_id,
@@ -101,7 +96,7 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     EventID: parse_event_id,
     RoomAlias: parse_alias,
     ServerName: parse_server_name,
-    DeviceID: _device_id,
+    DeviceID: parse_device_id,
     MediaID: parse_media_id,
 }
 

@@ -95,6 +95,8 @@ class InteractiveAuth:
         await self.db.write(lambda tx: interactive_sessions.prune(tx, now))
 
     async def _find(self, demand: Demand, session_id: str) -> InteractiveSession | None:
+        if "\0" in session_id:
+            return None  # PostgreSQL cannot even look for it.
         now = self.clock.now_ms()
         found = await self.db.read(lambda conn: interactive_sessions.find(conn, session_id, now))
         user = demand.who.user if demand.who is not None else None

@@ -17,7 +17,7 @@ DEFAULT_LENGTH = 16
 LONGEST = 64
 """https://spec.matrix.org/v1.19/appendices/#opaque-identifiers, of at most so many characters."""
 
-_is_opaque = re.compile(rf"[A-Za-z0-9._~-]{{1,{LONGEST}}}").fullmatch
+_OPAQUE = re.compile(rf"[A-Za-z0-9._~-]{{1,{LONGEST}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class RegistrationTokens:
             if not 1 <= length <= LONGEST:
                 raise InvalidParam(f"length: expected 1 to {LONGEST}")
             name = self.ids.letters(length)
-        if _is_opaque(name) is None:
+        if _OPAQUE.fullmatch(name) is None:
             raise InvalidParam(f"token: expected 1 to {LONGEST} of A-Z, a-z, 0-9 and . _ ~ -")
         now = self.clock.now_ms()
         token = RegistrationToken(name, uses_allowed, 0, expires_at)

@@ -27,6 +27,8 @@ from homeserver.storage.database import Database, Write
 MOST_REMEMBERED = 50_000
 """Tokens kept in memory; the oldest are forgotten first."""
 DEVICE_ID_LETTERS = 10
+LONGEST_TEXT = 500
+"""Characters kept of a client's address and of the name of its software."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,4 +219,9 @@ def locked() -> UserLocked:
 
 def _rows(seen: Iterable[tuple[DeviceNid, Seen]]) -> Iterable[dict[str, object]]:
     for device, last in seen:
-        yield {"device": device, "at": last.at, "ip": last.ip, "agent": last.agent}
+        yield {"device": device, "at": last.at, "ip": _text(last.ip), "agent": _text(last.agent)}
+
+
+def _text(header: str) -> str:
+    """Return what came in a header as text that every database stores."""
+    return header[:LONGEST_TEXT].encode("utf-8", "replace").decode().replace("\0", "")

@@ -17,6 +17,11 @@ _TOKENS = sa.select(
 )
 
 
+def _can_be(token: str) -> bool:
+    # PostgreSQL cannot even look for a text with NUL in it.
+    return "\0" not in token
+
+
 def _usable(now: int) -> ColumnElement[bool]:
     return sa.and_(
         sa.or_(
@@ -29,6 +34,8 @@ def _usable(now: int) -> ColumnElement[bool]:
 
 def is_usable(conn: Connection, token: str, now: int) -> bool:
     """Return whether one more account may be made with a token."""
+    if not _can_be(token):
+        return False
     query = sa.select(registration_tokens.c.token).where(registration_tokens.c.token == token, _usable(now))
     return conn.execute(query).first() is not None
 
@@ -53,6 +60,8 @@ def every(conn: Connection, *, valid: bool | None, now: int) -> Sequence[Registr
 
 def find(conn: Connection, token: str) -> RegistrationToken | None:
     """Return a token, or None if there is none of that name."""
+    if not _can_be(token):
+        return None
     row = conn.execute(_TOKENS.where(registration_tokens.c.token == token)).one_or_none()
     return None if row is None else RegistrationToken(*row)
 
@@ -80,5 +89,7 @@ def change(tx: Write, token: RegistrationToken) -> None:
 
 def remove(tx: Write, token: str) -> bool:
     """Remove a token; return whether it was there."""
+    if not _can_be(token):
+        return False
     query = registration_tokens.delete().where(registration_tokens.c.token == token)
     return tx.conn.execute(query).rowcount > 0

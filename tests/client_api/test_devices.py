@@ -63,7 +63,7 @@ async def test_when_a_device_was_last_seen_is_kept_over_a_restart(
         device = ok(await tv.get("/devices/ALICE1"))
         assert device["last_seen_ip"] == "192.0.2.7"
         assert abs(device["last_seen_ts"] - then) < 60_000
-        rows = await world.app.db.read(lambda conn: conn.execute(devices.select()).all())
+        rows = await world.app.db.read(lambda conn: conn.execute(devices.select().order_by(devices.c.nid)).all())
         assert rows[0].last_seen_agent == "Tester/1"
 
 
@@ -86,7 +86,8 @@ async def test_a_device_is_renamed(alice: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "errcode"), [(7, "M_BAD_JSON"), (["x"], "M_BAD_JSON"), ("x" * 1001, "M_INVALID_PARAM")]
+    ("name", "errcode"),
+    [(7, "M_BAD_JSON"), (["x"], "M_BAD_JSON"), ("x" * 1001, "M_INVALID_PARAM"), ("a\0b", "M_INVALID_PARAM")],
 )
 async def test_a_bad_name_is_refused(alice: User, name: Any, errcode: str) -> None:
     error = refused(await alice.put("/devices/ALICE1", {"display_name": name}), 400, errcode)
@@ -97,6 +98,7 @@ async def test_a_bad_name_is_refused(alice: User, name: Any, errcode: str) -> No
 async def test_a_device_that_is_not_there_is_not_found(alice: User) -> None:
     refused(await alice.get("/devices/NONE"), 404, "M_NOT_FOUND")
     refused(await alice.put("/devices/NONE", {"display_name": "x"}), 404, "M_NOT_FOUND")
+    refused(await alice.get("/devices/a%00b"), 400, "M_INVALID_PARAM")
 
 
 async def test_removing_a_device_needs_the_password_and_ends_its_session(alice: User) -> None:

@@ -18,7 +18,7 @@ VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
 
 async def register(world: World, *, kind: str | None = None, **body: Any) -> tuple[int, Any]:
     """Register by the dummy stage, unless the body says otherwise."""
-    query = {} if kind is None else {"kind": kind}
+    query: dict[str, Any] = {} if kind is None else {"kind": kind}
     body = {"username": "carol", "password": PASSWORD, "auth": DUMMY, **body}
     body = {name: value for name, value in body.items() if value is not None}
     return await world.request("POST", f"{CLIENT}/register", body, **query)
@@ -113,6 +113,8 @@ async def test_a_free_name_is_available(world: World) -> None:
         ({"device_id": "x" * 256}, "M_INVALID_PARAM", "device_id"),
         ({"device_id": 1}, "M_BAD_JSON", "device_id"),
         ({"initial_device_display_name": "x" * 1001}, "M_INVALID_PARAM", "display_name"),
+        ({"initial_device_display_name": "a\0b"}, "M_INVALID_PARAM", "display_name"),
+        ({"device_id": "a\0b"}, "M_INVALID_PARAM", "device_id"),
         ({"inhibit_login": "yes"}, "M_BAD_JSON", "inhibit_login"),
         ({"refresh_token": 1}, "M_BAD_JSON", "refresh_token"),
         ({"auth": "m.login.dummy"}, "M_BAD_JSON", "auth"),
@@ -142,7 +144,8 @@ async def test_there_are_no_guests(world: World) -> None:
 
 
 async def test_the_flows_are_told_to_who_asks_without_authentication(world: World) -> None:
-    for auth in (None, {}):
+    nothing: list[dict[str, str] | None] = [None, {}]
+    for auth in nothing:
         status, answer = await register(world, auth=auth)
         assert status == 401
         assert answer["flows"] == [{"stages": ["m.login.dummy"]}]
@@ -221,6 +224,8 @@ async def test_a_registration_token_is_demanded(token_world: World) -> None:
     [
         (with_token("wrong"), 401, "M_FORBIDDEN"),
         (with_token(""), 401, "M_FORBIDDEN"),
+        (with_token("a\0b"), 401, "M_FORBIDDEN"),
+        (with_token("hour", session="a\0b"), 401, "M_FORBIDDEN"),
         (with_token(7), 400, "M_BAD_JSON"),
         ({"type": "m.login.registration_token"}, 400, "M_MISSING_PARAM"),
     ],
@@ -255,4 +260,5 @@ async def test_a_registration_token_expires(token_world: World, clock: MovableCl
 
 async def test_an_unknown_registration_token_is_not_valid(token_world: World) -> None:
     assert not await validity(token_world, "unknown")
+    assert not await validity(token_world, "%00")
     refused(await token_world.request("GET", VALIDITY), 400, "M_MISSING_PARAM")

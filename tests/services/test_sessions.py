@@ -11,6 +11,7 @@ from homeserver.errors import UnknownToken
 from homeserver.services import sessions as module
 from homeserver.services.sessions import Sessions
 from homeserver.storage.database import Database, Write
+from homeserver.storage.schema.accounts import devices
 from tests.support.world import User, World, ok, refused
 
 T = TypeVar("T")
@@ -117,3 +118,14 @@ async def test_seeing_a_device_that_is_gone_harms_nobody(world: World, alice: Us
     await world.app.services.sessions.write_seen()
     refused(await alice.get("/account/whoami"), 401, "M_UNKNOWN_TOKEN")
     assert ok(await bob.get("/devices"))["devices"][0]["last_seen_ip"] == "127.0.0.1"
+
+
+async def test_what_a_client_says_of_itself_is_stored_as_text_of_a_bounded_length(
+    world: World, sessions: Sessions, alice: User
+) -> None:
+    await sessions.authenticate(alice.token, address="192.0.2.1\0", agent="\udcff\0" + "x" * 5000)
+    await sessions.write_seen()
+    row = await world.app.db.read(lambda conn: conn.execute(devices.select()).one())
+    assert row.last_seen_ip == "192.0.2.1"
+    assert row.last_seen_agent.startswith("?x")
+    assert len(row.last_seen_agent) < 1000
