@@ -55,6 +55,13 @@ from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.spaces import Spaces
 from homeserver.services.summaries import Summaries
+from homeserver.services.sync import Sync
+from homeserver.services.sync.assemble import Assembler
+from homeserver.services.sync.lazy import LazyMembers
+from homeserver.services.sync.memory import FromMemory
+from homeserver.services.sync.passing import PassingNews
+from homeserver.services.sync.rooms import RoomGatherer
+from homeserver.services.sync.unread import UnreadCounts
 from homeserver.services.tags import RoomTags
 from homeserver.services.timeline import Timeline
 from homeserver.services.to_device import ToDevice
@@ -88,10 +95,11 @@ class Application:
 
     async def start(self) -> list[str]:
         """Listen and start the loops; return the addresses listened at."""
-        client = web.Server(self.door, handler_cancellation=True, access_log=None)  # type: ignore[arg-type]
+        await self.services.presence.recall()
+        client = web.Server(self.door, handler_cancellation=True, access_log=None)
         addresses = [await self._listen(client, place) for place in self.config.http.listen]
         if self.config.metrics.listen:
-            await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)  # type: ignore[arg-type]
+            await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)
         self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
         self._tasks.append(asyncio.create_task(self.services.media.pruner.run(), name="media-pruner"))
         self._tasks.append(asyncio.create_task(self.services.presence.run(), name="presence"))
@@ -161,6 +169,20 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
     presence = Presence(db, clock, names, live, config.presence.enabled)
     profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
+    push_rules = PushRules(db, live)
+    typing = Typing(db, clock, names, live)
+    unread = UnreadCounts(names, events, snapshots)
+    lazy = LazyMembers()
+    boot = ids.letters(8)
+    sync = Sync(
+        db, live, PassingNews(live, typing, presence),
+        FromMemory(names, events, snapshots, recent, live, account_data, unread, lazy, clock, boot),
+        Assembler(
+            names, RoomGatherer(names, events, snapshots, visibility), rendering, unread, lazy, push_rules, account_data,
+            clock, boot,
+        ),
+        clock,
+    )  # fmt: skip
     services = Services(
         config=config,
         clock=clock,
@@ -191,17 +213,18 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         summaries=Summaries(db, views),
         spaces=Spaces(db, views),
         messages=Messages(db, timeline),
+        sync=sync,
         history=History(db, names, events, snapshots, visibility, rendering, account_data),
         room_state=RoomState(db, names, events, snapshots, visibility, rendering),
         relations=Relations(db, names, events, visibility, rendering, account_data),
-        push_rules=PushRules(db, live),
+        push_rules=push_rules,
         receipts=Receipts(db, clock, names, events, live, recent),
         account_data=account_data,
         tags=RoomTags(db, names, live),
         filters=Filters(db),
         to_device=ToDevice(db, clock, live),
         profiles=profiles,
-        typing=Typing(db, clock, names, live),
+        typing=typing,
         presence=presence,
         user_directory=UserDirectory(db),
     )

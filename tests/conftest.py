@@ -5,8 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.world import User, World, fresh_postgres_database
+
+structlog.configure(
+    processors=[structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False)],
+    wrapper_class=structlog.make_filtering_bound_logger(30),
+)
 
 POSTGRES = os.environ.get("ISTHMUS_TEST_POSTGRES", "")
 DATABASES = ["sqlite", "postgresql"] if POSTGRES or os.environ.get("CI") else ["sqlite"]

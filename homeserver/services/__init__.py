@@ -37,6 +37,7 @@ from homeserver.services.spaces import Spaces
 from homeserver.services.summaries import Summaries
 from homeserver.services.tags import RoomTags
 from homeserver.services.to_device import ToDevice
+from homeserver.services.sync import Sync
 from homeserver.services.typing import Typing
 from homeserver.services.upgrades import Upgrades
 from homeserver.services.user_directory import UserDirectory
@@ -84,6 +85,7 @@ class Services:
     filters: Filters
     to_device: ToDevice
     profiles: Profiles
+    sync: Sync
     typing: Typing
     presence: Presence
     user_directory: UserDirectory

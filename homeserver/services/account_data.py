@@ -94,6 +94,10 @@ class AccountData:
             raise NotFound("Room account data not found")
         return found
 
+    def known_ignored(self, user: UserNid) -> frozenset[UserID] | None:
+        """Return whom a user ignores if that is in memory."""
+        return self._ignored.known(user)
+
     def ignored(self, at: Connection | Write, users: Iterable[UserNid]) -> Mapping[UserNid, frozenset[UserID]]:
         """Return whom each of these users ignores, in one query at most, and in none as a rule.
 

@@ -33,8 +33,6 @@ class Feed:
     """Newest position of each joined room that changed since the feed began."""
     newest: int = 0
     newest_ephemeral: int = 0
-    newest_presence: int = 0
-    """The part of `newest_ephemeral` that is about presence."""
     began: int = 0
     """The feed knows every change after this position."""
     used_at: float = 0.0
@@ -157,7 +155,7 @@ class Live:
         for user in users:
             feed = self._feeds.get(user)
             if feed is not None:
-                feed.newest_ephemeral = feed.newest_presence = self.ephemeral
+                feed.newest_ephemeral = self.ephemeral
                 feed.wake()
 
     def online_in(self, room: RoomNid) -> Iterable[UserNid]:

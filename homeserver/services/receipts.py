@@ -18,6 +18,7 @@ from homeserver.model.nids import RoomNid, UserNid
 from homeserver.model.receipts import UNTHREADED, Receipt, ReceiptKind
 from homeserver.services.access import joined_room
 from homeserver.services.live import Live
+from homeserver.services.recent import Recent
 from homeserver.services.threads import threads_of
 from homeserver.storage import account_data, receipts
 from homeserver.storage.database import Database, Write
@@ -43,6 +44,7 @@ class Receipts:
     names: Names
     events: Events
     live: Live
+    recent: Recent
 
     async def mark(self, who: Requester, room_id: RoomID, marks: Sequence[Mark]) -> None:
         """Move the user's receipts to events of a room they have joined; one that is further stays where it is.
@@ -73,6 +75,7 @@ class Receipts:
         if not receipts.advance(tx, receipt, position):
             return
         if mark.kind is ReceiptKind.READ:
+            tx.after_commit(self.recent.add_receipt, position, receipt)
             tx.after_commit(self.live.ring_room, position, event.room)
         else:
             tx.after_commit(self.live.ring_users, position, [user])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from homeserver.model.events import Event
 from homeserver.model.nids import DeviceNid, EventNid, RoomNid
+from homeserver.model.receipts import Receipt
 
 
 @dataclass(slots=True)
@@ -17,6 +18,8 @@ class _Window:
 
     complete_from: int
     events: deque[Event] = field(default_factory=deque)
+    receipts: deque[tuple[int, Receipt]] = field(default_factory=deque)
+    """Public receipts with their positions."""
 
 
 class Recent:
@@ -44,20 +47,38 @@ class Recent:
 
     def add(self, event: Event) -> None:
         """Take in a new event."""
-        window = self._rooms.get(event.room)
-        if window is None:
-            window = self._rooms[event.room] = _Window(self._floor)
-        else:
-            self._rooms.move_to_end(event.room)
+        window = self._window(event.room)
         window.events.append(event)
-        self._count += 1
         if len(window.events) > self._most_in_a_room:
-            window.complete_from = window.events.popleft().nid
+            window.complete_from = max(window.complete_from, window.events.popleft().nid)
             self._count -= 1
+        self._shrink()
+
+    def add_receipt(self, position: int, receipt: Receipt) -> None:
+        """Take in a receipt that everyone in the room may see."""
+        window = self._window(receipt.room)
+        window.receipts.append((position, receipt))
+        if len(window.receipts) > self._most_in_a_room:
+            window.complete_from = max(window.complete_from, window.receipts.popleft()[0])
+            self._count -= 1
+        self._shrink()
+
+    def _window(self, room: RoomNid) -> _Window:
+        window = self._rooms.get(room)
+        if window is None:
+            window = self._rooms[room] = _Window(self._floor)
+        else:
+            self._rooms.move_to_end(room)
+        self._count += 1
+        return window
+
+    def _shrink(self) -> None:
         while self._count > self._most_events:
             _, quiet = self._rooms.popitem(last=False)
-            self._count -= len(quiet.events)
-            self._floor = max(self._floor, quiet.events[-1].nid if quiet.events else quiet.complete_from)
+            self._count -= len(quiet.events) + len(quiet.receipts)
+            newest: list[int] = [quiet.events[-1].nid] if quiet.events else []
+            newest += [quiet.receipts[-1][0]] if quiet.receipts else []
+            self._floor = max(self._floor, quiet.complete_from, *newest)
 
     def replace(self, event: Event) -> None:
         """Put an event in the place of its form before it was redacted."""
@@ -79,3 +100,10 @@ class Recent:
             return []
         events = list(window.events)
         return events[bisect_right(events, position, key=lambda event: event.nid) :]
+
+    def receipts_since(self, room: RoomNid, position: int) -> list[Receipt]:
+        """Return the public receipts of a room after a position to which `since` reaches back."""
+        window = self._rooms.get(room)
+        if window is None or not window.receipts or window.receipts[-1][0] <= position:
+            return []
+        return [receipt for at, receipt in window.receipts if at > position]

@@ -51,11 +51,11 @@ def _first(
         users_of_room = inner.with_only_columns(memberships.c.user)
         query = (
             sa.select(rooms.c.nid, outer.c.user, outer.c.event)
-            .join(outer, (outer.c.room == rooms.c.nid) & outer.c.user.in_(users_of_room))
+            .select_from(rooms.join(outer, (outer.c.room == rooms.c.nid) & outer.c.user.in_(users_of_room)))
             .where(rooms.c.nid.in_(wanted))
         )
     found: dict[RoomNid, list[tuple[UserNid, EventNid]]] = {}
-    for room, member, event in conn.execute(query).tuples():
+    for room, member, event in conn.execute(query):
         found.setdefault(RoomNid(room), []).append((UserNid(member), EventNid(event)))
     for members in found.values():
         members.sort(key=lambda pair: pair[1])

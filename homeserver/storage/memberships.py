@@ -67,10 +67,10 @@ def of_user(
     """Return the rooms of a user with one of these memberships, and those whose membership changed after a position."""
     query = _ALL.where(memberships.c.user == user)
     if kinds is not None:
-        wanted = memberships.c.membership.in_([str(kind) for kind in kinds])
+        wanted: list[sa.ColumnElement[bool]] = [memberships.c.membership.in_([str(kind) for kind in kinds])]
         if changed_after is not None:
-            wanted |= memberships.c.event > changed_after
-        query = query.where(wanted)
+            wanted.append(memberships.c.event > changed_after)
+        query = query.where(sa.or_(*wanted))
     return [_membership(row) for row in conn.execute(query)]
 
 

@@ -38,6 +38,11 @@ class Remembered(Generic[K, V]):
             if len(self._rows) > self._most:
                 self._rows.popitem(last=False)
 
+    def known(self, key: K) -> V | None:
+        """Return the value of a row if it is remembered."""
+        known = self._rows.get(key)
+        return known[1] if known is not None else None
+
     def find(
         self,
         at: Connection | Write,

@@ -22,9 +22,7 @@ def newest(
     return found
 
 
-def _newest(
-    conn: Connection, wanted: list[RoomNid], after: int, until: int, limit: int
-) -> Iterable[tuple[int, int]]:
+def _newest(conn: Connection, wanted: list[RoomNid], after: int, until: int, limit: int) -> Iterable[tuple[int, int]]:
     inner = (
         sa.select(events.c.nid)
         .where(
@@ -48,7 +46,8 @@ def _for_each(conn: Connection, inner: sa.Select[int], wanted: list[RoomNid]) ->
         return sa.select(rooms.c.nid, each.c.nid).select_from(both).where(rooms.c.nid.in_(wanted))
     # SQLite knows no LATERAL, but runs a correlated subquery with its own limit for each room.
     outer = events.alias("outer_events")
-    return sa.select(rooms.c.nid, outer.c.nid).join(outer, outer.c.nid.in_(inner)).where(rooms.c.nid.in_(wanted))
+    both = rooms.join(outer, outer.c.nid.in_(inner))
+    return sa.select(rooms.c.nid, outer.c.nid).select_from(both).where(rooms.c.nid.in_(wanted))
 
 
 def states_at(conn: Connection, wanted: Iterable[RoomNid], position: int) -> dict[RoomNid, SnapshotNid]:

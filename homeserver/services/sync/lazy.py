@@ -1,0 +1,36 @@
+"""Which members a device has been told of, so that lazily loaded members are not told again with every message."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from homeserver.model.nids import DeviceNid, EventNid
+
+MOST_REMEMBERED = 200_000
+
+
+class LazyMembers:
+    """Remembers membership events by device, and at which position they were told.
+
+    A client that asks again from before that position may not have got the answer, and is told once more.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing told."""
+        self._told: OrderedDict[tuple[DeviceNid, EventNid], int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def knows(self, device: DeviceNid, event: EventNid, since: int) -> bool:
+        """Return whether a device that has seen everything up to `since` knows a membership event."""
+        told_at = self._told.get((device, event))
+        return told_at is not None and told_at <= since
+
+    def told(self, device: DeviceNid, events: Iterable[EventNid], position: int) -> None:
+        """Remember what an answer that ends at `position` tells."""
+        with self._lock:
+            for event in events:
+                known = self._told.get((device, event))
+                if known is None or position < known:
+                    self._told[device, event] = position
+            while len(self._told) > MOST_REMEMBERED:
+                self._told.popitem(last=False)

@@ -1,0 +1,204 @@
+"""The rooms of a sync answer: which changed, their timelines, the state that the client needs besides.
+
+Everything is gathered for all rooms at once: the number of queries does not depend on how many rooms there are.
+Source: https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from federation.core.events.content import Membership
+from homeserver.model.events import Event
+from homeserver.model.filters import Filter
+from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
+from homeserver.model.rooms import Room, RoomMembership
+from homeserver.services.visibility import Seen, Visibility
+from homeserver.storage import timelines
+from homeserver.storage.events import Events
+from homeserver.storage.names import Names
+from homeserver.storage.snapshots import EMPTY, Snapshots, State
+
+MEMBER = "m.room.member"
+DEFAULT_LIMIT = 10
+MOST_EVENTS = 1000
+"""Events of one room in an answer, whatever the filter says."""
+ROUNDS = 3
+"""How often older events are fetched for a room whose newest ones the filter hides."""
+
+
+@dataclass(slots=True)
+class RoomPart:
+    """One room of the answer while it is being put together."""
+
+    room: Room
+    standing: RoomMembership
+    until: int
+    after: int
+    """The timeline starts after this position; 0 for a room that the client does not know."""
+    full: bool
+    """The client gets the whole state and not what changed."""
+    raw: list[Event] = field(default_factory=list)
+    """All events of the window, oldest first, before filters."""
+    timeline: list[Seen] = field(default_factory=list)
+    limited: bool = False
+    start: int = 0
+    """The page token of the timeline's start: events after it are in the timeline."""
+    state: dict[SlotNid, EventNid] = field(default_factory=dict)
+    only_own: bool = False
+    """The user was never joined: of the timeline they see their own membership and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomGatherer:
+    """Finds timelines and state for the rooms of one answer."""
+
+    names: Names
+    events: Events
+    snapshots: Snapshots
+    visibility: Visibility
+
+    def fill_timelines(
+        self,
+        conn: Connection,
+        parts: Collection[RoomPart],
+        reader: tuple[int, str],
+        wanted: Filter,
+        ignored: frozenset[str],
+    ) -> None:
+        """Fetch the newest events of each room, filtered and visible, as many as the filter wants."""
+        limit = min(wanted.room.timeline.limit or DEFAULT_LIMIT, MOST_EVENTS)
+        waiting = list(parts)
+        fetch = limit + 1
+        for last_round in (False,) * (ROUNDS - 1) + (True,):
+            if not waiting:
+                return
+            self._fetch(conn, waiting, fetch)
+            passing = {part.room.nid: [e for e in part.raw if wanted.room.timeline.matches(e)] for part in waiting}
+            seen = self._seen(conn, waiting, passing, reader, ignored)
+            again = []
+            for part in waiting:
+                exhausted = len(part.raw) < fetch
+                found = seen.get(part.room.nid, [])
+                if not exhausted and len(found) < limit and not last_round:
+                    again.append(part)
+                    continue
+                _cut(part, found, limit, exhausted)
+            waiting, fetch = again, min(fetch * 5, MOST_EVENTS * 2)
+
+    def _fetch(self, conn: Connection, parts: Collection[RoomPart], fetch: int) -> None:
+        groups: dict[tuple[int, int], list[RoomPart]] = {}
+        for part in parts:
+            groups.setdefault((part.after, part.until), []).append(part)
+        nids: dict[RoomNid, list[EventNid]] = {}
+        for (after, until), group in groups.items():
+            nids |= timelines.newest(conn, [part.room.nid for part in group], after=after, until=until, limit=fetch)
+        loaded = self.events.by_nids(conn, [nid for found in nids.values() for nid in found])
+        for part in parts:
+            part.raw = [loaded[nid] for nid in reversed(nids.get(part.room.nid, []))]
+
+    def _seen(
+        self, conn: Connection, parts: Iterable[RoomPart], passing: Mapping[RoomNid, list[Event]],
+        reader: tuple[int, str], ignored: frozenset[str],
+    ) -> dict[RoomNid, list[Seen]]:  # fmt: skip
+        asked: list[Event] = []
+        for part in parts:
+            events = passing[part.room.nid]
+            if part.only_own:
+                events = [event for event in events if event.nid == part.standing.event]
+            asked += events
+        found: dict[RoomNid, list[Seen]] = {}
+        for one in self.visibility.seen(conn, *reader, asked, ignored):  # type: ignore[arg-type]
+            found.setdefault(one.event.room, []).append(one)
+        return found
+
+    def fill_states(self, conn: Connection, parts: Collection[RoomPart], *, at_end: bool) -> None:
+        """Work out for each room what state the client lacks before its timeline, or at its end."""
+        limited = [part for part in parts if not part.full and part.limited]
+        before = timelines.states_at(conn, [part.room.nid for part in limited], limited[0].after) if limited else {}
+        ends = {
+            part.room.nid: snapshot
+            for part in parts
+            if (snapshot := _snapshot_at_end(part)) is not None and (part.full or part.limited or at_end)
+        }
+        self.snapshots.load_many(conn, {*before.values(), *ends.values(), *_snapshots_at_start(parts)})
+        for part in parts:
+            if part.only_own:
+                continue
+            end = self._state(conn, ends.get(part.room.nid))
+            if part.full:
+                wanted = end if at_end else self._at_start(conn, part, end)
+                part.state = dict(wanted.items())
+            elif part.limited:
+                known = self._state(conn, before.get(part.room.nid))
+                wanted = end if at_end else self._at_start(conn, part, end)
+                part.state = _difference(known, wanted)
+            elif at_end:
+                changed = {event.slot for event in part.raw if event.slot is not None}
+                part.state = {slot: end[slot] for slot in changed if slot in end}
+            if not at_end:
+                part.state |= _hidden_by_filter(part)
+
+    def _state(self, conn: Connection, snapshot: SnapshotNid | None) -> State:
+        return self.snapshots.state(conn, snapshot) if snapshot is not None else EMPTY
+
+    def _at_start(self, conn: Connection, part: RoomPart, end: State) -> State:
+        """Return the state before the first event of the timeline."""
+        first = next((event for event in part.raw if event.nid > part.start), None)
+        if first is None or first.snapshot is None:
+            return end
+        state = self.snapshots.state(conn, first.room_snapshot or first.snapshot)
+        if first.slot is None:
+            return state
+        if first.replaces is None:
+            return state.discard(first.slot)
+        return state.insert(first.slot, first.replaces)
+
+
+def _cut(part: RoomPart, found: list[Seen], limit: int, exhausted: bool) -> None:
+    """Keep the newest `limit` events, and say where the timeline starts."""
+    part.timeline = found[-limit:] if limit else []
+    if len(found) > limit or not exhausted:
+        part.limited = True
+        first = part.timeline[0].event.nid if part.timeline else None
+        part.start = first - 1 if first is not None else (part.raw[-1].nid if part.raw else part.until)
+    else:
+        part.limited = part.after == 0 and bool(part.raw) and part.raw[0].type != "m.room.create"
+        part.start = part.raw[0].nid - 1 if part.raw else max(part.after, 0)
+
+
+def _snapshot_at_end(part: RoomPart) -> SnapshotNid | None:
+    """Return the state at the end of the timeline: the current one, or that of the event by which the user left."""
+    if part.standing.membership is Membership.JOIN or not part.raw:
+        return part.room.snapshot
+    last = part.raw[-1]
+    return last.room_snapshot or last.snapshot
+
+
+def _snapshots_at_start(parts: Iterable[RoomPart]) -> set[SnapshotNid]:
+    found = set()
+    for part in parts:
+        if part.full or part.limited:
+            first = next((event for event in part.raw if event.nid > part.start), None)
+            if first is not None and first.snapshot is not None:
+                found.add(first.room_snapshot or first.snapshot)
+    return found
+
+
+def _difference(known: State, wanted: State) -> dict[SlotNid, EventNid]:
+    return {slot: nid for slot, nid in wanted.items() if known.get(slot) != nid}
+
+
+def _hidden_by_filter(part: RoomPart) -> dict[SlotNid, EventNid]:
+    """Return state that changed within the timeline's window and is not in the timeline, so that it is not lost."""
+    shown = {seen.event.nid for seen in part.timeline}
+    found: dict[SlotNid, EventNid] = {}
+    for event in part.raw:
+        if event.slot is None or event.nid <= part.start:
+            continue
+        if event.nid in shown:
+            found.pop(event.slot, None)
+        else:
+            found[event.slot] = event.nid
+    return found

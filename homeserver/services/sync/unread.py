@@ -1,0 +1,214 @@
+"""Unread and highlight counts, worked out when someone reads them and not when someone sends.
+
+So a send costs nothing for each member. What was counted stays in memory and grows by the events that came since; a new
+receipt or a changed push rule starts it anew. Source: https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+and, for threads, https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from federation.core.ids import UserID
+from homeserver.model.events import Event, Status
+from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.model.rooms import Room
+from homeserver.services.power import may_notify
+from homeserver.services.push.facts import EventFacts, ReaderContext
+from homeserver.services.push.rules import RuleSet, evaluate
+from homeserver.storage.events import Events
+from homeserver.storage.names import Names
+from homeserver.storage.schema.delivery import receipts
+from homeserver.storage.schema.rooms import events, memberships
+from homeserver.storage.snapshots import Snapshots
+
+MAIN = "main"
+MOST_ROOMS_REMEMBERED = 50_000
+MOST_EVENTS_COUNTED = 20_000
+"""For all rooms of one answer together, newest first: beyond it the counts say at least so many."""
+MESSAGES_READ = ("m.read", "m.read.private")
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many events notify, and how many of them highlight."""
+
+    notifications: int = 0
+    highlights: int = 0
+
+    def as_json(self) -> bytes:
+        """Return the counts as clients get them."""
+        return b'{"highlight_count":%d,"notification_count":%d}' % (self.highlights, self.notifications)
+
+
+@dataclass(slots=True)
+class Unread:
+    """What is unread in one room for one user: `MAIN` and thread roots to counts."""
+
+    counted_to: int
+    read: Mapping[str, int]
+    """How far the user has read, by thread; "" for all."""
+    rules: RuleSet
+    context: ReaderContext
+    threads: dict[str, Counts] = field(default_factory=dict)
+
+    def total(self) -> Counts:
+        """Return the counts of the whole room."""
+        return Counts(
+            sum(counts.notifications for counts in self.threads.values()),
+            sum(counts.highlights for counts in self.threads.values()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whose counts are wanted, and what the rules ask about them in each room."""
+
+    user: UserNid
+    rules: RuleSet
+    user_id: UserID
+    names: Mapping[RoomNid, str | None]
+    """What they are called in each room."""
+    ignored: Collection[str]
+
+
+class UnreadCounts:
+    """Counts, and remembers what was counted."""
+
+    def __init__(self, names: Names, stored: Events, snapshots: Snapshots) -> None:
+        """Take what the counted events are read from."""
+        self._names = names
+        self._events = stored
+        self._snapshots = snapshots
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[UserNid, RoomNid], Unread] = OrderedDict()
+
+    def remembered(self, user: UserNid, room: RoomNid) -> Unread | None:
+        """Return what was counted last, if it is still in memory."""
+        return self._known.get((user, room))
+
+    def forget(self, user: UserNid, rooms: Iterable[RoomNid]) -> None:
+        """Count these rooms anew next time."""
+        for room in rooms:
+            self._known.pop((user, room), None)
+
+    def count(
+        self, conn: Connection, reader: Reader, rooms: Mapping[RoomNid, Room], until: int
+    ) -> dict[RoomNid, Unread]:
+        """Return what is unread in each of the rooms, with their heads, at a position.
+
+        Three queries at most, whatever the number of rooms.
+        """
+        read = _read_up_to(conn, reader.user, rooms)
+        found: dict[RoomNid, Unread] = {}
+        wanted: dict[RoomNid, int] = {}
+        for room, head in rooms.items():
+            context = ReaderContext(reader.user_id, reader.names.get(room), head.joined, _ask_database)
+            known = self._known.get((reader.user, room))
+            if known is None or known.read != read[room] or known.rules is not reader.rules or known.counted_to > until:
+                known = Unread(read[room].get("", 0), read[room], reader.rules, context)
+            else:
+                threads = _copied(known.threads)
+                known = Unread(known.counted_to, known.read, known.rules, context, threads)
+            found[room] = known
+            if head.newest > known.counted_to:
+                wanted[room] = known.counted_to
+        power = {room: may_notify(conn, self._names, self._events, self._snapshots, rooms[room]) for room in wanted}
+        for event in self._unread_events(conn, wanted, until):
+            unread = found[event.room]
+            context = unread.context._replace(may_notify=power[event.room])
+            self._add(unread, event, reader.user, reader.ignored, context)
+        for room, unread in found.items():
+            unread.counted_to = until
+            self.remember(reader.user, room, unread)
+        return found
+
+    def remember(self, user: UserNid, room: RoomNid, unread: Unread) -> None:
+        """Keep what was counted."""
+        with self._lock:
+            self._known[user, room] = unread
+            self._known.move_to_end((user, room))
+            if len(self._known) > MOST_ROOMS_REMEMBERED:
+                self._known.popitem(last=False)
+
+    def grown(self, user: UserNid, unread: Unread, since: list[Event], ignored: Collection[str]) -> Unread | None:
+        """Return the counts with the messages that came since, remembered; None if it takes the database to know."""
+        grown = replace(unread, counted_to=since[-1].nid, threads=_copied(unread.threads))
+        try:
+            for event in since:
+                if event.is_state:
+                    return None
+                self._add(grown, event, user, ignored, grown.context)
+        except _AskDatabase:
+            return None
+        self.remember(user, since[-1].room, grown)
+        return grown
+
+    def _add(
+        self, unread: Unread, event: Event, user: UserNid, ignored: Collection[str], context: ReaderContext
+    ) -> None:
+        """Count one more event, which came after all that were counted."""
+        thread = event.thread_root or MAIN
+        if event.sender_nid == user:
+            # Whoever speaks has read what was said before.
+            if not event.is_state:
+                unread.threads.pop(thread, None)
+            return
+        if event.nid <= unread.read.get(thread, 0) or event.sender in ignored:
+            return
+        verdict = evaluate(unread.rules, EventFacts.of(event), context)
+        if verdict.notify:
+            counts = unread.threads.setdefault(thread, Counts())
+            counts.notifications += 1
+            counts.highlights += verdict.highlight
+
+    def _unread_events(self, conn: Connection, wanted: Mapping[RoomNid, int], until: int) -> list[Event]:
+        if not wanted:
+            return []
+        nids: list[EventNid] = []
+        rooms = list(wanted.items())
+        for start in range(0, len(rooms), 200):
+            after = [(events.c.room == room) & (events.c.nid > nid) for room, nid in rooms[start : start + 200]]
+            query = (
+                sa.select(events.c.nid)
+                .where(sa.or_(*after), events.c.nid <= until, events.c.status == int(Status.ACCEPTED))
+                .order_by(events.c.nid.desc())
+                .limit(MOST_EVENTS_COUNTED)
+            )
+            nids += conn.execute(query).scalars()
+        loaded = self._events.by_nids(conn, nids)
+        return [loaded[nid] for nid in sorted(nids)]
+
+
+class _AskDatabase(Exception):
+    """A rule asks for power levels."""
+
+
+def _ask_database(_sender: str, _key: str) -> bool:
+    raise _AskDatabase
+
+
+def _copied(threads: Mapping[str, Counts]) -> dict[str, Counts]:
+    return {thread: Counts(counts.notifications, counts.highlights) for thread, counts in threads.items()}
+
+
+def _read_up_to(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> dict[RoomNid, dict[str, int]]:
+    """Return how far a user has read in each room, by thread; a room was read until one came into it."""
+    wanted = list(rooms)
+    query = sa.select(memberships.c.room, memberships.c.began).where(
+        memberships.c.user == user, memberships.c.room.in_(wanted)
+    )
+    found = {RoomNid(room): {"": began} for room, began in conn.execute(query)}
+    marks = sa.select(receipts.c.room, receipts.c.thread, receipts.c.event).where(
+        receipts.c.user == user, receipts.c.room.in_(wanted), receipts.c.kind.in_(MESSAGES_READ)
+    )
+    for room, thread, event in conn.execute(marks):
+        read = found.setdefault(RoomNid(room), {})
+        read[thread] = max(read.get(thread, 0), event)
+    for room in wanted:
+        found.setdefault(room, {"": 0})
+    return found
