@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -100,19 +101,22 @@ async def test_every_snapshot_reads_as_it_was_stored(
 
 async def test_later_snapshots_are_built_upon_those_that_are_read_back(database: AnyDatabase, room: RoomNid) -> None:
     chance = random.Random(5)
+
+    def write(tx: Write, newest: SnapshotNid | None, changes: Changes) -> SnapshotNid:
+        store = Snapshots()  # as after a restart
+        before = store.load(tx.conn, newest) if newest is not None else None
+        return store.store(tx, room, before, changes).nid
+
+    def read(conn: Connection, nid: SnapshotNid) -> Model:
+        return dict(Snapshots().state(conn, nid).items())
+
     model: Model = {}
     newest: SnapshotNid | None = None
-    for number in range(60):
+    for number in range(40):
         changes = some_changes(chance, 20, number + 1)
         model = changed(model, changes)
-
-        def write(tx: Write, changes: Changes = changes) -> SnapshotNid:
-            store = Snapshots()  # as after a restart
-            before = store.load(tx.conn, newest) if newest is not None else None
-            return store.store(tx, room, before, changes).nid
-
-        newest = await database.write(write)
-        assert dict((await database.read(lambda conn: Snapshots().state(conn, newest))).items()) == model  # type: ignore[arg-type]
+        newest = await database.write(partial(write, newest=newest, changes=changes))
+        assert await database.read(partial(read, nid=newest)) == model
 
 
 async def test_a_snapshot_of_a_write_that_failed_is_not_kept(database: AnyDatabase, room: RoomNid) -> None:

@@ -4,6 +4,7 @@ State is kept as snapshots. A snapshot is a *base* (`base` is NULL, `entries` is
 delta against a base. `entries` packs pairs of slot and event; event 0 says that the slot is empty.
 """
 
+import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, ForeignKey, Index, SmallInteger, Table, Text, UniqueConstraint
 
 from homeserver.storage.schema.columns import Bytes, Json, Key, Number, metadata, reference
@@ -38,7 +39,7 @@ rooms = Table(
     Column("head", Number, nullable=False, default=0),
     Column("depth", Number, nullable=False, default=0),
     Column("extremities", Bytes, nullable=False, default=b""),
-    Column("snapshot", Number, ForeignKey("snapshots.nid", use_alter=True)),
+    Column("snapshot", Number, ForeignKey("snapshots.nid", use_alter=True), index=True),
     # How many are joined and invited, kept so that nobody has to count.
     Column("joined", Number, nullable=False, default=0),
     Column("invited", Number, nullable=False, default=0),
@@ -52,7 +53,7 @@ snapshots = Table(
     metadata,
     Column("nid", Number, primary_key=True),
     reference("room", "rooms.nid", index=True),
-    reference("base", "snapshots.nid", nullable=True, ondelete=None),
+    reference("base", "snapshots.nid", nullable=True, ondelete=None, index=True),
     Column("entries", Bytes, nullable=False),
     info={"pruned": "with the room"},
     sqlite_autoincrement=True,
@@ -72,7 +73,7 @@ events = Table(
     Column("content", Json, nullable=False),
     Column("envelope", Json, nullable=False),
     # The state after the event, and the room's resolved state once it was taken in where that is another.
-    reference("snapshot", "snapshots.nid", nullable=True, ondelete=None),
+    reference("snapshot", "snapshots.nid", nullable=True, ondelete=None, index=True),
     reference("room_snapshot", "snapshots.nid", nullable=True, ondelete=None),
     # The state event that stood in the slot before. Not a foreign key: the event may be one we never had.
     Column("replaces", Number),
@@ -80,6 +81,13 @@ events = Table(
     Column("status", SmallInteger, nullable=False, default=0),
     Index(None, "room", "nid"),
     Index(None, "room", "sent_at"),
+    # Nearly always NULL: an index of the others only.
+    Index(
+        "ix_events_room_snapshot",
+        "room_snapshot",
+        sqlite_where=sa.text("room_snapshot IS NOT NULL"),
+        postgresql_where=sa.text("room_snapshot IS NOT NULL"),
+    ),
     info={"pruned": "with the room"},
 )
 
@@ -89,9 +97,9 @@ memberships = Table(
     reference("room", "rooms.nid", primary_key=True),
     reference("user", "users.nid", primary_key=True),
     Column("membership", Key, nullable=False),
-    reference("event", "events.nid", ondelete=None),
+    reference("event", "events.nid", ondelete=None, index=True),
     # The event with which the user came to this membership; `event` may be a later one that changed their name.
-    reference("began", "events.nid", ondelete=None),
+    reference("began", "events.nid", ondelete=None, index=True),
     reference("sender", "users.nid", ondelete=None),
     Column("display_name", Text),
     Column("avatar_url", Text),
@@ -132,7 +140,7 @@ redactions = Table(
     "redactions",
     metadata,
     reference("event", "events.nid", primary_key=True),
-    reference("room", "rooms.nid"),
+    reference("room", "rooms.nid", index=True),
     Column("target", Key, nullable=False, index=True),
     info={"pruned": "with the room"},
 )
