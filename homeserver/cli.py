@@ -60,11 +60,14 @@ def run(config: ConfigFile = None) -> None:
     settings = _load(file)
 
     from homeserver import app as server
+    from homeserver.storage.migrations.runner import UnusableDatabase
 
     try:
         server.run(settings)
     except ConfigError as error:
         _fail(*error.problems)
+    except UnusableDatabase as error:
+        _fail(str(error))
     except OSError as error:
         # An address in use, a key or a certificate that cannot be read.
         _fail(f"{error}; `isthmus check` says more")
@@ -99,11 +102,14 @@ def add_user(
     secret = _ask_password() if password is None else password
 
     from homeserver import app as server
+    from homeserver.storage.migrations.runner import UnusableDatabase
 
     try:
         user_id = server.add_user(settings, name, secret, admin)
     except ConfigError as error:
         _fail(*error.problems)
+    except UnusableDatabase as error:
+        _fail(str(error))
     except MatrixError as error:
         _fail(error.message)
     typer.echo(f"Made {user_id}{', who may administer the server' if admin else ''}.")

@@ -1,0 +1,415 @@
+CREATE TABLE event_types (
+	nid INTEGER NOT NULL,
+	type TEXT NOT NULL,
+	CONSTRAINT pk_event_types PRIMARY KEY (nid),
+	CONSTRAINT uq_event_types_type UNIQUE (type)
+);
+
+CREATE TABLE position (
+	id INTEGER NOT NULL,
+	value INTEGER NOT NULL,
+	CONSTRAINT pk_position PRIMARY KEY (id)
+);
+
+CREATE TABLE registration_tokens (
+	token TEXT NOT NULL,
+	uses_allowed INTEGER,
+	completed INTEGER NOT NULL,
+	created_at INTEGER NOT NULL,
+	expires_at INTEGER,
+	CONSTRAINT pk_registration_tokens PRIMARY KEY (token)
+);
+
+CREATE TABLE rooms (
+	nid INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	room_id TEXT NOT NULL,
+	version TEXT NOT NULL,
+	created_at INTEGER NOT NULL,
+	head INTEGER NOT NULL,
+	depth INTEGER NOT NULL,
+	extremities BLOB NOT NULL,
+	snapshot INTEGER,
+	joined INTEGER NOT NULL,
+	invited INTEGER NOT NULL,
+	published BOOLEAN NOT NULL,
+	CONSTRAINT uq_rooms_room_id UNIQUE (room_id),
+	CONSTRAINT fk_rooms_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
+);
+
+CREATE TABLE schema_version (
+	version INTEGER NOT NULL,
+	CONSTRAINT pk_schema_version PRIMARY KEY (version)
+);
+
+CREATE TABLE thumbnails (
+	source_sha256 BLOB NOT NULL,
+	width INTEGER NOT NULL,
+	height INTEGER NOT NULL,
+	method TEXT NOT NULL,
+	animated BOOLEAN NOT NULL,
+	content_type TEXT NOT NULL,
+	size INTEGER NOT NULL,
+	sha256 BLOB NOT NULL,
+	CONSTRAINT pk_thumbnails PRIMARY KEY (source_sha256, width, height, method, animated)
+);
+
+CREATE TABLE users (
+	nid INTEGER NOT NULL,
+	user_id TEXT NOT NULL,
+	CONSTRAINT pk_users PRIMARY KEY (nid),
+	CONSTRAINT uq_users_user_id UNIQUE (user_id)
+);
+
+CREATE TABLE accounts (
+	user INTEGER NOT NULL,
+	password_hash TEXT,
+	admin BOOLEAN NOT NULL,
+	created_at INTEGER NOT NULL,
+	deactivated_at INTEGER,
+	locked BOOLEAN NOT NULL,
+	suspended BOOLEAN NOT NULL,
+	CONSTRAINT pk_accounts PRIMARY KEY (user),
+	CONSTRAINT fk_accounts_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE aliases (
+	alias TEXT NOT NULL,
+	room INTEGER NOT NULL,
+	creator INTEGER NOT NULL,
+	CONSTRAINT pk_aliases PRIMARY KEY (alias),
+	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
+);
+
+CREATE TABLE media (
+	origin TEXT NOT NULL,
+	media_id TEXT NOT NULL,
+	uploader INTEGER,
+	content_type TEXT,
+	upload_name TEXT,
+	size INTEGER,
+	sha256 BLOB,
+	created_at INTEGER NOT NULL,
+	expires_at INTEGER,
+	CONSTRAINT pk_media PRIMARY KEY (origin, media_id),
+	CONSTRAINT fk_media_uploader FOREIGN KEY(uploader) REFERENCES users (nid)
+);
+
+CREATE TABLE presence (
+	user INTEGER NOT NULL,
+	state TEXT NOT NULL,
+	status_msg TEXT,
+	last_active_at INTEGER NOT NULL,
+	CONSTRAINT pk_presence PRIMARY KEY (user),
+	CONSTRAINT fk_presence_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE profiles (
+	user INTEGER NOT NULL,
+	field TEXT NOT NULL,
+	value BLOB NOT NULL,
+	folded TEXT,
+	CONSTRAINT pk_profiles PRIMARY KEY (user, field),
+	CONSTRAINT fk_profiles_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE receipts (
+	room INTEGER NOT NULL,
+	user INTEGER NOT NULL,
+	kind TEXT NOT NULL,
+	thread TEXT NOT NULL,
+	event_id TEXT NOT NULL,
+	event INTEGER NOT NULL,
+	sent_at INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	CONSTRAINT pk_receipts PRIMARY KEY (room, user, kind, thread),
+	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_receipts_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE snapshots (
+	nid INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	room INTEGER NOT NULL,
+	base INTEGER,
+	entries BLOB NOT NULL,
+	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid),
+	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE state_slots (
+	nid INTEGER NOT NULL,
+	type INTEGER NOT NULL,
+	state_key TEXT NOT NULL,
+	CONSTRAINT pk_state_slots PRIMARY KEY (nid),
+	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key),
+	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid)
+);
+
+CREATE TABLE account_data (
+	user INTEGER NOT NULL,
+	type TEXT NOT NULL,
+	content BLOB NOT NULL,
+	position INTEGER NOT NULL,
+	CONSTRAINT pk_account_data PRIMARY KEY (user, type),
+	CONSTRAINT fk_account_data_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE devices (
+	nid INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	user INTEGER NOT NULL,
+	device_id TEXT NOT NULL,
+	display_name TEXT,
+	created_at INTEGER NOT NULL,
+	last_seen_at INTEGER,
+	last_seen_ip TEXT,
+	last_seen_agent TEXT,
+	CONSTRAINT uq_devices_user_device_id UNIQUE (user, device_id),
+	CONSTRAINT fk_devices_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE events (
+	nid INTEGER NOT NULL,
+	room INTEGER NOT NULL,
+	event_id TEXT NOT NULL,
+	type INTEGER NOT NULL,
+	slot INTEGER,
+	sender INTEGER NOT NULL,
+	sent_at INTEGER NOT NULL,
+	depth INTEGER NOT NULL,
+	content BLOB NOT NULL,
+	envelope BLOB NOT NULL,
+	snapshot INTEGER,
+	room_snapshot INTEGER,
+	replaces INTEGER,
+	redacted_by INTEGER,
+	status SMALLINT NOT NULL,
+	CONSTRAINT pk_events PRIMARY KEY (nid),
+	CONSTRAINT uq_events_event_id UNIQUE (event_id),
+	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid)
+);
+
+CREATE TABLE filters (
+	user INTEGER NOT NULL,
+	filter_id INTEGER NOT NULL,
+	hash BLOB NOT NULL,
+	body BLOB NOT NULL,
+	CONSTRAINT pk_filters PRIMARY KEY (user, filter_id),
+	CONSTRAINT uq_filters_user_hash UNIQUE (user, hash),
+	CONSTRAINT fk_filters_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE interactive_sessions (
+	session_id TEXT NOT NULL,
+	purpose TEXT NOT NULL,
+	user INTEGER,
+	completed BLOB NOT NULL,
+	result BLOB,
+	expires_at INTEGER NOT NULL,
+	CONSTRAINT pk_interactive_sessions PRIMARY KEY (session_id),
+	CONSTRAINT fk_interactive_sessions_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE login_tokens (
+	hash BLOB NOT NULL,
+	user INTEGER NOT NULL,
+	expires_at INTEGER NOT NULL,
+	CONSTRAINT pk_login_tokens PRIMARY KEY (hash),
+	CONSTRAINT fk_login_tokens_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE openid_tokens (
+	hash BLOB NOT NULL,
+	user INTEGER NOT NULL,
+	expires_at INTEGER NOT NULL,
+	CONSTRAINT pk_openid_tokens PRIMARY KEY (hash),
+	CONSTRAINT fk_openid_tokens_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE push_rules (
+	user INTEGER NOT NULL,
+	rules BLOB NOT NULL,
+	position INTEGER NOT NULL,
+	CONSTRAINT pk_push_rules PRIMARY KEY (user),
+	CONSTRAINT fk_push_rules_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE room_account_data (
+	user INTEGER NOT NULL,
+	room INTEGER NOT NULL,
+	type TEXT NOT NULL,
+	content BLOB NOT NULL,
+	position INTEGER NOT NULL,
+	CONSTRAINT pk_room_account_data PRIMARY KEY (user, room, type),
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE scram_keys (
+	user INTEGER NOT NULL,
+	mechanism TEXT NOT NULL,
+	salt BLOB NOT NULL,
+	iterations INTEGER NOT NULL,
+	stored_key BLOB NOT NULL,
+	server_key BLOB NOT NULL,
+	CONSTRAINT pk_scram_keys PRIMARY KEY (user, mechanism),
+	CONSTRAINT fk_scram_keys_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE access_tokens (
+	hash BLOB NOT NULL,
+	device INTEGER NOT NULL,
+	created_at INTEGER NOT NULL,
+	expires_at INTEGER,
+	CONSTRAINT pk_access_tokens PRIMARY KEY (hash),
+	CONSTRAINT fk_access_tokens_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE client_transactions (
+	device INTEGER NOT NULL,
+	scope TEXT NOT NULL,
+	txn_id TEXT NOT NULL,
+	event INTEGER,
+	created_at INTEGER NOT NULL,
+	CONSTRAINT pk_client_transactions PRIMARY KEY (device, scope, txn_id),
+	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE memberships (
+	room INTEGER NOT NULL,
+	user INTEGER NOT NULL,
+	membership TEXT NOT NULL,
+	event INTEGER NOT NULL,
+	began INTEGER NOT NULL,
+	sender INTEGER NOT NULL,
+	display_name TEXT,
+	avatar_url TEXT,
+	forgotten BOOLEAN NOT NULL,
+	stripped_state BLOB,
+	CONSTRAINT pk_memberships PRIMARY KEY (room, user),
+	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
+);
+
+CREATE TABLE redactions (
+	event INTEGER NOT NULL,
+	room INTEGER NOT NULL,
+	target TEXT NOT NULL,
+	CONSTRAINT pk_redactions PRIMARY KEY (event),
+	CONSTRAINT fk_redactions_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_redactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE refresh_tokens (
+	hash BLOB NOT NULL,
+	device INTEGER NOT NULL,
+	access_hash BLOB,
+	successor_hash BLOB,
+	created_at INTEGER NOT NULL,
+	expires_at INTEGER,
+	CONSTRAINT pk_refresh_tokens PRIMARY KEY (hash),
+	CONSTRAINT fk_refresh_tokens_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE relations (
+	event INTEGER NOT NULL,
+	room INTEGER NOT NULL,
+	parent TEXT NOT NULL,
+	rel_type INTEGER NOT NULL,
+	type INTEGER NOT NULL,
+	sender INTEGER NOT NULL,
+	"key" TEXT,
+	CONSTRAINT pk_relations PRIMARY KEY (event),
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid)
+);
+
+CREATE TABLE to_device (
+	position INTEGER NOT NULL,
+	device INTEGER NOT NULL,
+	sender INTEGER NOT NULL,
+	type TEXT NOT NULL,
+	content BLOB NOT NULL,
+	CONSTRAINT pk_to_device PRIMARY KEY (position),
+	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid)
+);
+
+CREATE INDEX ix_access_tokens_device ON access_tokens (device);
+
+CREATE INDEX ix_account_data_user_account_data_position ON account_data (user, position);
+
+CREATE INDEX ix_aliases_room ON aliases (room);
+
+CREATE INDEX ix_client_transactions_created_at ON client_transactions (created_at);
+
+CREATE INDEX ix_client_transactions_event ON client_transactions (event);
+
+CREATE INDEX ix_events_room_events_nid ON events (room, nid);
+
+CREATE INDEX ix_events_room_events_sent_at ON events (room, sent_at);
+
+CREATE INDEX ix_events_room_snapshot ON events (room_snapshot) WHERE room_snapshot IS NOT NULL;
+
+CREATE INDEX ix_events_snapshot ON events (snapshot);
+
+CREATE INDEX ix_interactive_sessions_expires_at ON interactive_sessions (expires_at);
+
+CREATE INDEX ix_login_tokens_expires_at ON login_tokens (expires_at);
+
+CREATE INDEX ix_media_sha256 ON media (sha256);
+
+CREATE INDEX ix_media_uploader_media_created_at ON media (uploader, created_at);
+
+CREATE INDEX ix_memberships_began ON memberships (began);
+
+CREATE INDEX ix_memberships_event ON memberships (event);
+
+CREATE INDEX ix_memberships_room_memberships_membership ON memberships (room, membership);
+
+CREATE INDEX ix_memberships_user_memberships_membership ON memberships (user, membership);
+
+CREATE INDEX ix_openid_tokens_expires_at ON openid_tokens (expires_at);
+
+CREATE INDEX ix_receipts_room_receipts_position ON receipts (room, position);
+
+CREATE INDEX ix_receipts_user_receipts_position ON receipts (user, position);
+
+CREATE INDEX ix_redactions_room ON redactions (room);
+
+CREATE INDEX ix_redactions_target ON redactions (target);
+
+CREATE INDEX ix_refresh_tokens_device ON refresh_tokens (device);
+
+CREATE INDEX ix_relations_room_relations_parent_relations_rel_type_relations_event ON relations (room, parent, rel_type, event);
+
+CREATE INDEX ix_relations_room_relations_rel_type_relations_event ON relations (room, rel_type, event);
+
+CREATE INDEX ix_room_account_data_room ON room_account_data (room);
+
+CREATE INDEX ix_room_account_data_user_room_account_data_position ON room_account_data (user, position);
+
+CREATE INDEX ix_rooms_snapshot ON rooms (snapshot);
+
+CREATE INDEX ix_snapshots_base ON snapshots (base);
+
+CREATE INDEX ix_snapshots_room ON snapshots (room);
+
+CREATE INDEX ix_thumbnails_sha256 ON thumbnails (sha256);
+
+CREATE INDEX ix_to_device_device_to_device_position ON to_device (device, position);
+
+INSERT INTO schema_version (version) VALUES (1);
+
+INSERT INTO position (id, value) VALUES (1, 42);
