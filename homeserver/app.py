@@ -17,7 +17,7 @@ from homeserver.client_api.http import Door
 from homeserver.client_api.routing import Router
 from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
-from homeserver.metrics import Metrics
+from homeserver.metrics import CONTENT_TYPE, Metrics
 from homeserver.services import Services, media
 from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
@@ -77,6 +77,7 @@ from homeserver.storage.snapshots import Snapshots
 
 log = structlog.get_logger()
 
+BYTES_OF_A_STATE_ENTRY = 100
 DRAIN_SECONDS = 10.0
 """How long a stop waits for the requests that are being answered."""
 
@@ -133,7 +134,7 @@ class Application:
     async def _metrics_page(self, request: web.BaseRequest) -> web.Response:
         if request.path != "/metrics":
             return web.Response(status=404)
-        return web.Response(body=self.metrics.page(), content_type="text/plain")
+        return web.Response(body=self.metrics.page(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None = None) -> Application:
@@ -149,10 +150,11 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     await runner.prepare(db)
     names = Names()
     live = Live(clock, await db.read(current_position))
+    metrics.watch_waiters(lambda: live.waiting)
     limits = RateLimits(config.rate_limits, clock)
     server_name = parse_server_name(config.server_name)
-    events = Events(names)
-    snapshots = Snapshots()
+    events = Events(names, config.caches.budget_bytes // 2)
+    snapshots = Snapshots(config.caches.budget_bytes // 4 // BYTES_OF_A_STATE_ENTRY)
     recent = Recent(live.position)
     timeline = Timeline(server_name, key, names, events, snapshots, live, recent, clock, ids)
     sessions = Sessions(db, clock, ids, config.sessions)
@@ -171,6 +173,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
     push_rules = PushRules(db, live)
     typing = Typing(db, clock, names, live)
+    timeline.departures.append(typing.stop)
     unread = UnreadCounts(names, events, snapshots)
     lazy = LazyMembers()
     boot = ids.letters(8)

@@ -299,6 +299,13 @@ class InteractiveAuthRequired(MatrixError):
         return self._body
 
 
+class RequestTimeout(MatrixError):
+    """The request took too long to arrive."""
+
+    status = 408
+    errcode = "M_UNKNOWN"
+
+
 class Unavailable(MatrixError):
     """The server cannot answer at the moment."""
 

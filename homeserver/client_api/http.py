@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,19 +20,24 @@ from aiohttp import web
 from homeserver.client_api.bodies import JsonObject, convert, convert_query, parse_object
 from homeserver.client_api.routing import Answer, Auth, Call, Endpoint, Reply, Router
 from homeserver.errors import (
+    BadJson,
     InvalidParam,
     LimitExceeded,
     MatrixError,
     MethodNotAllowed,
     MissingToken,
+    RequestTimeout,
     TooLarge,
     Unavailable,
     Unrecognized,
 )
+from homeserver.logs import within_request
 from homeserver.model.accounts import Requester
 from homeserver.services import Services
 
 log = structlog.get_logger()
+
+SLOWEST_BODY_SECONDS = 60.0
 
 # https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients
 CORS = {
@@ -48,13 +54,6 @@ OLD_PREFIXES = (
 """Paths of before Matrix 1.1, under which clients still ask; they answer where the old path itself is not known."""
 
 
-class Observe:
-    """Is told of each answered request; replaced by the metrics."""
-
-    def __call__(self, endpoint: str, method: str, status: int, seconds: float) -> None:
-        """Take what was asked and how it went."""
-
-
 @dataclass(slots=True)
 class Door:
     """Answers HTTP requests."""
@@ -63,21 +62,27 @@ class Door:
     services: Services
     observe: Callable[[str, str, int, float], object]
     pending: int = 0
+    """Requests that are being worked on, long polls apart."""
+    count: int = 0
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        self.count += 1
+        with within_request(f"{id(self):x}-{self.count}"):
+            return await self._answer(request)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         started = loop.time()
         path = request.raw_path.partition("?")[0]
         endpoint: Endpoint | None = None
-        self.pending += 1
         try:
             endpoint, values = self._find(request.method, path)
             if request.method == "OPTIONS":
                 response: web.StreamResponse = web.Response(headers=CORS)
             else:
                 assert endpoint is not None
-                response = _response(await self._ask(request, endpoint, values))
+                response = _response(await self._ask_in_turn(request, endpoint, values))
         except MatrixError as error:
             response = _error(error)
         except (ConnectionResetError, asyncio.CancelledError):
@@ -85,8 +90,6 @@ class Door:
         except Exception:
             log.exception("request_failed", method=request.method, path=path)
             response = _error_body(500, {"errcode": "M_UNKNOWN", "error": "Internal server error"})
-        finally:
-            self.pending -= 1
         seconds = loop.time() - started
         self.observe(endpoint.path if endpoint is not None else "unknown", request.method, response.status, seconds)
         log.debug("request", method=request.method, path=path, status=response.status, ms=round(seconds * 1000, 1))
@@ -111,10 +114,20 @@ class Door:
             raise MethodNotAllowed("This endpoint does not take that method")
         return methods[method], values
 
+    async def _ask_in_turn(self, request: web.BaseRequest, endpoint: Endpoint, values: list[str]) -> Reply:
+        """Let the endpoint answer unless too much is being worked on. Long polls, which only wait, do not count."""
+        if endpoint.limit == "none":
+            return await self._ask(request, endpoint, values)
+        if self.pending >= self.services.config.http.max_pending:
+            raise Unavailable("The server is busy", retry_after_ms=1000)
+        self.pending += 1
+        try:
+            return await self._ask(request, endpoint, values)
+        finally:
+            self.pending -= 1
+
     async def _ask(self, request: web.BaseRequest, endpoint: Endpoint, values: list[str]) -> Reply:
         services = self.services
-        if self.pending > services.config.http.max_pending and endpoint.limit != "none":
-            raise Unavailable("The server is busy", retry_after_ms=1000)
         address = self._address(request)
         requester = await self._requester(request, endpoint.auth, address)
         services.limits.take(endpoint.limit, requester.user_id if requester is not None else address)
@@ -122,8 +135,7 @@ class Door:
         if endpoint.query is not None:
             arguments["query"] = convert_query(_query(request, endpoint.query), endpoint.query)
         if endpoint.body is not None:
-            body = await self._object(request)
-            arguments["body"] = convert(body, endpoint.body) if endpoint.body is not JsonObject else body
+            arguments["body"] = await self._body(request, endpoint.body)
         elif not endpoint.raw_body and request.can_read_body:
             await self._read(request)
         return await endpoint.handler(Call(services, request, address, requester), **arguments)
@@ -141,14 +153,25 @@ class Door:
             token, address=address, agent=agent, even_locked=auth is Auth.EVEN_LOCKED
         )
 
-    async def _object(self, request: web.BaseRequest) -> JsonObject:
+    async def _body(self, request: web.BaseRequest, wanted: type[Any]) -> Any:
         raw = await self._read(request)
-        if not raw.strip():
-            # Clients send nothing where every field is optional.
-            return {}
-        return parse_object(raw)
+        # Clients send nothing where every field is optional.
+        body = parse_object(raw) if raw.strip() else {}
+        if wanted is JsonObject:
+            return body
+        if b"\\u0000" in raw:
+            # Names and texts go into the database, and PostgreSQL's texts cannot hold it.
+            raise BadJson("The body holds a NUL character")
+        return convert(body, wanted)
 
     async def _read(self, request: web.BaseRequest) -> bytes:
+        try:
+            async with asyncio.timeout(SLOWEST_BODY_SECONDS):
+                return await self._read_all(request)
+        except TimeoutError as error:
+            raise RequestTimeout("The body took too long") from error
+
+    async def _read_all(self, request: web.BaseRequest) -> bytes:
         most = self.services.config.http.max_body_bytes
         if request.content_length is not None and request.content_length > most:
             raise TooLarge(f"The body has more than {most} bytes")
@@ -184,7 +207,12 @@ def _is_trusted(address: str, trusted: Sequence[str]) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(ip in ipaddress.ip_network(network, strict=False) for network in trusted)
+    return any(ip in _network(network) for network in trusted)
+
+
+@cache
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(text, strict=False)
 
 
 def _token(request: web.BaseRequest) -> str | None:

@@ -121,6 +121,8 @@ class Endpoint:
         """Return the path's parameters, parsed. Raises `InvalidParam`, naming the parameter."""
         parsed = {}
         for name, parse, value in zip(self.names, self.parsers, values, strict=True):
+            if "\0" in value:
+                raise InvalidParam(f"{name}: holds a NUL character")
             try:
                 parsed[name] = parse(value)
             except (InvalidIdentifier, ValueError) as error:

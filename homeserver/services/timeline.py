@@ -1,11 +1,11 @@
 """One writer a room: drafts events on the newest head, asks the law, stores them, and tells who must know.
 
-Everything here runs inside a write (see `homeserver.storage.database`): the decision and the storing are one transaction,
-so nothing that was checked can have changed. The room's turn is the transaction itself.
+Everything here runs inside a write (see `homeserver.storage.database`): the decision and the storing are one
+transaction, so nothing that was checked can have changed. The room's turn is the transaction itself.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from federation.core.auth.rules import check
 from federation.core.auth.selection import auth_slots
@@ -68,6 +68,8 @@ class Timeline:
     recent: Recent
     clock: Clock
     ids: Ids
+    departures: list[Callable[[RoomNid, UserID], None]] = field(default_factory=list)
+    """Told, after the commit, who is not joined to a room any more; filled by the composition root."""
 
     def turn(self, tx: Write, room: RoomNid) -> Turn:
         """Take a room's turn: return its head as of now."""
@@ -82,7 +84,9 @@ class Timeline:
             raise Forbidden("You are not in this room")
         return self.turn(tx, room)
 
-    def create(self, tx: Write, version: RoomVersion, sender: UserID, content: Mapping[str, object], room_id: RoomID | None) -> Turn:  # fmt: skip
+    def create(
+        self, tx: Write, version: RoomVersion, sender: UserID, content: Mapping[str, object], room_id: RoomID | None
+    ) -> Turn:
         """Make a room with its create event; `room_id` is None where the version derives it from that event."""
         now = self.clock.now_ms()
         draft = Draft(room_id, "m.room.create", sender, content, "")
@@ -124,9 +128,9 @@ class Timeline:
         found = self.events.by_nids(tx.conn, {*nids.values(), *turn.room.extremities})
         state = {pair: found[nid] for pair, nid in nids.items()}
 
-        if standing is not None and (old := state.get(standing)) is not None:
-            if old.sender == draft.sender and old.content == draft.content and old.redacted_by is None:
-                return old
+        old = state.get(standing) if standing is not None else None
+        if old is not None and old.sender == draft.sender and old.content == draft.content and old.redacted_by is None:
+            return old
         pdu = self._build(
             draft, version,
             [found[nid].event_id for nid in turn.room.extremities],
@@ -198,7 +202,7 @@ class Timeline:
         name, avatar = event.content.get("displayname"), event.content.get("avatar_url")
         memberships.store(
             tx, event.room, user, membership, event=event.nid, sender=event.sender_nid,
-            display_name=name if isinstance(name, str) else None, avatar_url=avatar if isinstance(avatar, str) else None,
+            display_name=_text(name), avatar_url=_text(avatar),
             stripped_state=stripped,
         )  # fmt: skip
         joined = membership is Membership.JOIN
@@ -207,6 +211,8 @@ class Timeline:
         tx.after_commit(self.live.ring_room, event.nid, event.room)
         if not joined:
             tx.after_commit(self.live.member_moved, event.nid, user, event.room, False)
+            for tell in self.departures:
+                tx.after_commit(tell, event.room, UserID(event.state_key or ""))
 
     def _stripped_state(self, turn: Turn) -> bytes:
         """Return the stripped state of a room as a JSON list; the create event whole, as since v1.16."""
@@ -240,6 +246,11 @@ class Timeline:
         if target.type == MEMBER:
             memberships.forget_names(tx, target.nid)
         tx.after_commit(self.recent.replace, redacted)
+
+
+def _text(value: object) -> str | None:
+    # PostgreSQL's texts hold no NUL.
+    return value.replace("\0", "") if isinstance(value, str) else None
 
 
 def _becomes(membership: str, event: Event, replaced: Event | None) -> int:

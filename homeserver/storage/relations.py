@@ -1,7 +1,7 @@
 """Which events relate to which: https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -19,9 +19,14 @@ def relation_of(content: Mapping[str, Any]) -> tuple[str, str, str | None] | Non
     if not isinstance(relation, dict):
         return None
     kind, parent, key = relation.get("rel_type"), relation.get("event_id"), relation.get("key")
-    if not isinstance(kind, str) or not isinstance(parent, str) or len(kind) > 255 or len(parent) > 255:
+    if not _is_name(kind) or not _is_name(parent):
         return None
-    return kind, parent, key if isinstance(key, str) else None
+    return kind, parent, key if _is_name(key) else None
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    # Nothing longer is an event ID or a type, and PostgreSQL's texts hold no NUL.
+    return isinstance(value, str) and len(value) <= 255 and "\0" not in value
 
 
 def store(tx: Write, names: Names, event: Event) -> None:
