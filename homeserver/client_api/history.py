@@ -19,6 +19,7 @@ from homeserver.client_api.routing import Answer, Call, Json, Routes
 from homeserver.services.pages import Span
 
 routes = Routes()
+# What is no event ID here is an event that was not found, like any other that does not exist.
 
 
 class MessagesQuery(msgspec.Struct):
@@ -62,16 +63,16 @@ async def messages(call: Call, room_id: RoomID, query: MessagesQuery) -> Answer:
 
 
 @routes.get("/_matrix/client/v3/rooms/{room_id}/event/{event_id}")
-async def event(call: Call, room_id: RoomID, event_id: EventID) -> Answer:
+async def event(call: Call, room_id: RoomID, event_id: str) -> Answer:
     """Tell a single event."""
-    return Answer(await call.services.history.event(call.who, room_id, event_id))
+    return Answer(await call.services.history.event(call.who, room_id, EventID(event_id)))
 
 
 @routes.get("/_matrix/client/v3/rooms/{room_id}/context/{event_id}")
-async def context(call: Call, room_id: RoomID, event_id: EventID, query: ContextQuery) -> Answer:
+async def context(call: Call, room_id: RoomID, event_id: str, query: ContextQuery) -> Answer:
     """Tell what was before and after an event."""
     limit = min(query.limit, LARGEST_PAGE)
-    found = await call.services.history.context(call.who, room_id, event_id, limit, room_filter(query.filter))
+    found = await call.services.history.context(call.who, room_id, EventID(event_id), limit, room_filter(query.filter))
     return Answer(
         answer(
             start=token(found.start),

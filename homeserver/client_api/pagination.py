@@ -44,12 +44,12 @@ def listed(items: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(items) + b"]"
 
 
-def answer(**members: bytes | str | int | PageToken | None) -> bytes:
+def answer(**members: bytes | str | int | None) -> bytes:
     """Return a JSON object; bytes are JSON already, and what is None is left out."""
     return (
         b"{"
         + b",".join(
-            b'"%b":%b' % (name.encode(), value if isinstance(value, bytes) else orjson.dumps(value, default=str))
+            b'"%b":%b' % (name.encode(), value if isinstance(value, bytes) else orjson.dumps(value))
             for name, value in members.items()
             if value is not None
         )
@@ -57,6 +57,6 @@ def answer(**members: bytes | str | int | PageToken | None) -> bytes:
     )
 
 
-def token(position: int | None) -> PageToken | None:
+def token(position: int | None) -> str | None:
     """Return the token for a place, None for none."""
-    return PageToken(position) if position is not None else None
+    return str(PageToken(position)) if position is not None else None

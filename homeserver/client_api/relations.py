@@ -17,6 +17,7 @@ from homeserver.storage.related import DEEPEST
 
 routes = Routes()
 
+# What is no event ID here is an event that was not found, like any other that does not exist.
 EVENT = "/_matrix/client/v1/rooms/{room_id}/relations/{event_id}"
 
 
@@ -39,35 +40,33 @@ class ThreadsQuery(msgspec.Struct):
 
 
 @routes.get(EVENT)
-async def relations(call: Call, room_id: RoomID, event_id: EventID, query: RelationsQuery) -> Answer:
+async def relations(call: Call, room_id: RoomID, event_id: str, query: RelationsQuery) -> Answer:
     """Tell which events relate to an event."""
     return await _relations(call, room_id, event_id, query)
 
 
 @routes.get(EVENT + "/{rel_type}")
-async def relations_of_type(
-    call: Call, room_id: RoomID, event_id: EventID, rel_type: str, query: RelationsQuery
-) -> Answer:
+async def relations_of_type(call: Call, room_id: RoomID, event_id: str, rel_type: str, query: RelationsQuery) -> Answer:
     """Tell which events relate to an event in one way."""
     return await _relations(call, room_id, event_id, query, rel_type)
 
 
 @routes.get(EVENT + "/{rel_type}/{event_type}")
 async def relations_of_types(
-    call: Call, room_id: RoomID, event_id: EventID, rel_type: str, event_type: str, query: RelationsQuery
+    call: Call, room_id: RoomID, event_id: str, rel_type: str, event_type: str, query: RelationsQuery
 ) -> Answer:
     """Tell which events of one type relate to an event in one way."""
     return await _relations(call, room_id, event_id, query, rel_type, event_type)
 
 
 async def _relations(
-    call: Call, room_id: RoomID, event_id: EventID, query: RelationsQuery, rel_type: str | None = None,
+    call: Call, room_id: RoomID, event_id: str, query: RelationsQuery, rel_type: str | None = None,
     event_type: str | None = None,
 ) -> Answer:  # fmt: skip
     start, stop = place("from", query.start), place("to", query.to)
     span = Span(query.direction == "b", start, stop, min(_some(query.limit), LARGEST_PAGE))
     kinds = Kinds(rel_type, event_type, bool(query.recurse))
-    found = await call.services.relations.children(call.who, room_id, event_id, kinds, span)
+    found = await call.services.relations.children(call.who, room_id, EventID(event_id), kinds, span)
     return Answer(
         answer(
             chunk=listed(found.chunk),

@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -30,6 +31,8 @@ EMPTY: State = HashTrieMap()
 SMALLEST_DELTA = 8
 """A delta may always have so many entries, however small the base."""
 MOST_IN_A_QUERY = 5000
+MOST_LOOK_UPS = 50_000
+"""Slots of states not in memory whose events are remembered; the same ones are looked at again and again."""
 VACATED = EventNid(0)
 """Stands in a delta for a slot that the base fills and the snapshot does not."""
 
@@ -73,6 +76,7 @@ class Snapshots:
         self._cache: OrderedDict[SnapshotNid, Snapshot] = OrderedDict()
         self._most_entries = most_entries
         self._entries = 0
+        self._looked_up: dict[tuple[SnapshotNid, SlotNid], EventNid | None] = {}
         self._lock = threading.Lock()
 
     def state(self, conn: Connection, nid: SnapshotNid) -> State:
@@ -129,28 +133,41 @@ class Snapshots:
     ) -> dict[SnapshotNid, tuple[EventNid | None, ...]]:
         """Return what stands in a few slots, in each of these states, in two queries at most (for each 5,000).
 
-        States that are not in memory are not brought there: the slots are looked for in the rows.
+        States that are not in memory are not brought there whole: the slots are looked for in the rows.
         """
         found, missing = self._at_hand(conn, nids)
         answer = {nid: tuple(snapshot.state.get(slot) for slot in slots) for nid, snapshot in found.items()}
+        memory = self._looked_up
+        for nid in missing:
+            with suppress(KeyError):
+                answer[nid] = tuple(memory[nid, slot] for slot in slots)
+        missing = [nid for nid in missing if nid not in answer]
         rows = _rows(conn, missing)
         bases = {row.base for row in rows.values() if row.base is not None and row.base not in rows}
         known, missing_bases = self._at_hand(conn, bases)
         rows.update(_rows(conn, missing_bases))
-        for nid, row in rows.items():
-            if row.base is None:
-                answer[nid] = tuple(_look_up(row.entries, slots))
+        below = {nid: [snapshot.state.get(slot) for slot in slots] for nid, snapshot in known.items()}
+        below |= {nid: _look_up(row.entries, slots) for nid, row in rows.items() if row.base is None}
         for nid in missing:
             row = rows[nid]
-            if row.base is not None:
-                cached = known.get(row.base)
-                below = tuple(cached.state.get(slot) for slot in slots) if cached is not None else answer[row.base]
-                above = _look_up(row.entries, slots)
-                answer[nid] = tuple(
-                    old if new is None else (new if new != VACATED else None)
-                    for old, new in zip(below, above, strict=True)
-                )
+            changes = _look_up(row.entries, slots) if row.base is not None else below[nid]
+            answer[nid] = tuple(
+                old if new is None else (new if new != VACATED else None)
+                for old, new in zip(below[row.base or nid], changes, strict=True)
+            )
+        if fresh(conn) is None:
+            self._remember_look_ups(missing, slots, answer)
         return answer
+
+    def _remember_look_ups(
+        self, nids: Iterable[SnapshotNid], slots: Sequence[SlotNid],
+        answer: Mapping[SnapshotNid, tuple[EventNid | None, ...]],
+    ) -> None:  # fmt: skip
+        with self._lock:
+            for nid in nids:
+                self._looked_up.update(((nid, slot), found) for slot, found in zip(slots, answer[nid], strict=True))
+            while len(self._looked_up) > MOST_LOOK_UPS:
+                del self._looked_up[next(iter(self._looked_up))]
 
     def _at_hand(
         self, conn: Connection, nids: Iterable[SnapshotNid]
