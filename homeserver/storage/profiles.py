@@ -20,7 +20,7 @@ USERS_IN_A_QUERY = 5000
 def of_user(conn: Connection, user: UserNid) -> dict[str, bytes]:
     """Return all fields of a user's profile."""
     query = sa.select(profiles.c.field, profiles.c.value).where(profiles.c.user == user).order_by(profiles.c.field)
-    return dict(conn.execute(query))
+    return dict(conn.execute(query).all())
 
 
 def names_of(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, PublicNames]:
