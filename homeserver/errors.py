@@ -185,6 +185,12 @@ class ServerNotTrusted(MatrixError):
     errcode = "M_SERVER_NOT_TRUSTED"
 
 
+class ThreepidMediumNotSupported(MatrixError):
+    """The server takes no third-party identifiers of this kind."""
+
+    errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
+
+
 class BadAlias(MatrixError):
     """The alias does not point to the room."""
 

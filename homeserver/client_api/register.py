@@ -5,7 +5,7 @@ import msgspec
 from homeserver.client_api.bodies import JsonObject
 from homeserver.client_api.login import DeviceBody, login_json
 from homeserver.client_api.routing import Auth, Call, Json, Routes
-from homeserver.errors import GuestAccessForbidden, InvalidParam, MissingParam
+from homeserver.errors import GuestAccessForbidden, InvalidParam, MissingParam, ThreepidMediumNotSupported
 
 routes = Routes()
 
@@ -35,6 +35,23 @@ class Token(msgspec.Struct):
     """Query of `GET /register/m.login.registration_token/validity`."""
 
     token: str
+
+
+class EmailToken(msgspec.Struct):
+    """Body of `POST /register/email/requestToken`."""
+
+    client_secret: str
+    email: str
+    send_attempt: int
+
+
+class PhoneToken(msgspec.Struct):
+    """Body of `POST /register/msisdn/requestToken`."""
+
+    client_secret: str
+    country: str
+    phone_number: str
+    send_attempt: int
 
 
 @routes.post("/_matrix/client/v3/register", auth=Auth.NONE, limit="registration")
@@ -71,3 +88,15 @@ async def token_validity(call: Call, query: Token) -> Json:
     """Say whether one more account may be made with a registration token."""
     call.services.registration.demand()
     return {"valid": await call.services.registration.token_is_valid(query.token)}
+
+
+@routes.post("/_matrix/client/v3/register/email/requestToken", auth=Auth.NONE, limit="registration")
+async def request_email_token(call: Call, body: EmailToken) -> Json:
+    """Refuse to send e-mail: accounts here have no addresses."""
+    raise ThreepidMediumNotSupported("E-mail addresses are not supported")
+
+
+@routes.post("/_matrix/client/v3/register/msisdn/requestToken", auth=Auth.NONE, limit="registration")
+async def request_phone_token(call: Call, body: PhoneToken) -> Json:
+    """Refuse to send text messages: accounts here have no phone numbers."""
+    raise ThreepidMediumNotSupported("Phone numbers are not supported")

@@ -262,3 +262,17 @@ async def test_an_unknown_registration_token_is_not_valid(token_world: World) ->
     assert not await validity(token_world, "unknown")
     assert not await validity(token_world, "%00")
     refused(await token_world.request("GET", VALIDITY), 400, "M_MISSING_PARAM")
+
+
+@pytest.mark.parametrize(
+    ("medium", "body"),
+    [
+        ("email", {"email": "a@example.org"}),
+        ("msisdn", {"country": "GB", "phone_number": "07700900001"}),
+    ],
+)
+async def test_addresses_and_phone_numbers_are_not_supported(world: World, medium: str, body: dict[str, str]) -> None:
+    path = f"/_matrix/client/v3/register/{medium}/requestToken"
+    whole = {"client_secret": "secret", "send_attempt": 1, **body}
+    refused(await world.request("POST", path, whole), 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
+    refused(await world.request("POST", path, {"send_attempt": 1, **body}), 400, "M_MISSING_PARAM")
