@@ -1,6 +1,7 @@
 """A database of any version becomes one of the newest; one of a newer version is left alone."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
-from homeserver.storage.migrations.runner import MIGRATIONS, NEWEST, SchemaTooNew, WrongCollation, prepare
+from homeserver.storage.migrations.runner import (
+    MIGRATIONS,
+    NEWEST,
+    SchemaTooNew,
+    UnusableDatabase,
+    WrongCollation,
+    prepare,
+)
 from homeserver.storage.schema import metadata
 from tests.storage.freeze import file
 
@@ -143,3 +151,11 @@ async def test_keys_in_another_order_than_that_of_bytes_are_refused_with_the_com
     assert "users" in mend
     await run_script(database, mend)
     await prepare(database)
+
+
+async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear Alice, " * 1000)
+    database = open_database(f"sqlite:///{tmp_path}/letter.txt")
+    with pytest.raises(UnusableDatabase, match="not a database"):
+        await prepare(database)
+    await database.close()

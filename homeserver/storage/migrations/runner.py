@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from homeserver.storage.database import PostgresDatabase, SqliteDatabase
 from homeserver.storage.schema import metadata
@@ -86,10 +87,14 @@ _OTHER_COLLATIONS = sa.text("""
 
 
 async def prepare(database: SqliteDatabase | PostgresDatabase) -> None:
-    """Bring `database` to the newest schema before its first use. Raises `UnusableDatabase`."""
-    if isinstance(database, SqliteDatabase):
-        with database.engine.begin() as conn:
-            upgrade(conn)
-    else:
-        async with database.engine.begin() as async_conn:
-            await async_conn.run_sync(upgrade)
+    """Bring `database` to the newest schema before its first use. Raises `UnusableDatabase`, or OSError."""
+    try:
+        if isinstance(database, SqliteDatabase):
+            with database.engine.begin() as conn:
+                upgrade(conn)
+        else:
+            async with database.engine.begin() as async_conn:
+                await async_conn.run_sync(upgrade)
+    except DBAPIError as error:
+        # A wrong password, a missing database, a file that is none.
+        raise UnusableDatabase(f"the database cannot be used: {error.orig}") from error
