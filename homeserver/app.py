@@ -109,6 +109,7 @@ class Application:
 
     async def stop(self) -> None:
         """Take no more requests, finish those that run, end the loops, close the database."""
+        self.services.live.close()
         for runner_ in self._runners:
             await runner_.cleanup()
         for task in self._tasks:
@@ -173,7 +174,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
     push_rules = PushRules(db, live)
     typing = Typing(db, clock, names, live)
-    timeline.departures.append(typing.stop)
+    timeline.movers += [typing.moved, presence.moved]
+    devices.on_removal.append(presence.devices_removed)
     unread = UnreadCounts(names, events, snapshots)
     lazy = LazyMembers()
     boot = ids.letters(8)

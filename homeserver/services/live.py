@@ -56,6 +56,7 @@ class Live:
         self._clock = clock
         self.position = position
         self.ephemeral = 0
+        self.closing = False
         self._feeds: dict[UserNid, Feed] = {}
         self._loading: dict[UserNid, asyncio.Task[None]] = {}
         self._by_room: dict[RoomNid, set[Feed]] = {}
@@ -88,6 +89,8 @@ class Live:
         early, feed._early = feed._early or [], None
         feed.began = max(position, feed.began)
         feed.newest = max(position, feed.newest)
+        # Nobody rang while there was no feed, so what readers knew before must be looked at once.
+        feed.newest_ephemeral = self.ephemeral
         for room in rooms:
             self._enter(feed, room)
         for changed, room, joined in early:
@@ -96,7 +99,7 @@ class Live:
 
     async def wait(self, feed: Feed, position: int, ephemeral: int, seconds: float) -> None:
         """Return when the feed has something newer than these, or when the time is over."""
-        if feed.newest > position or feed.newest_ephemeral > ephemeral:
+        if self.closing or feed.newest > position or feed.newest_ephemeral > ephemeral:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         feed.waiters.add(waiter)
@@ -108,6 +111,12 @@ class Live:
         finally:
             feed.waiters.discard(waiter)
             feed.used_at = self._clock.monotonic()
+
+    def close(self) -> None:
+        """Let nobody wait any more: the server stops."""
+        self.closing = True
+        for feed in self._feeds.values():
+            feed.wake()
 
     def ring_users(self, position: int, users: Iterable[UserNid]) -> None:
         """Something of their own has changed for these users."""

@@ -46,7 +46,7 @@ class Sync:
             left = deadline - self.clock.monotonic()
             if answer.mail is not None:
                 self.given[request.who.device] = answer.mail
-            if not answer.empty or left <= 0 or since is None:
+            if not answer.empty or left <= 0 or since is None or self.live.closing:
                 return answer.body
             await self.live.wait(feed, answer.token.position, answer.token.ephemeral, left)
 
