@@ -6,7 +6,7 @@ twice in one object, nesting deeper than `DEEPEST`, integers that canonical JSON
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -83,6 +83,21 @@ def _check_integers(value: Any) -> None:
             waiting.extend(item)
         elif isinstance(item, int | float) and not -(2**53) < item < 2**53:
             raise BadJson(f"The number {item} is out of range")
+
+
+def refuse_nul(value: Any, path: str = "") -> None:
+    """Refuse a text or a name with a NUL character in it. Raises `InvalidParam`, naming the field."""
+    members: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list):
+        members = ((str(index), item) for index, item in enumerate(value))
+    elif isinstance(value, str) and "\0" in value:
+        raise InvalidParam(f"{path}: holds a NUL character")
+    for name, item in members:
+        if "\0" in name:
+            raise InvalidParam(f"{path or 'The body'}: has a name with a NUL character")
+        refuse_nul(item, f"{path}.{name}" if path else name)
 
 
 def convert(value: Mapping[str, Any], wanted: type[T]) -> T:

@@ -17,10 +17,9 @@ import orjson
 import structlog
 from aiohttp import web
 
-from homeserver.client_api.bodies import JsonObject, convert, convert_query, parse_object
+from homeserver.client_api.bodies import JsonObject, convert, convert_query, parse_object, refuse_nul
 from homeserver.client_api.routing import Answer, Auth, Call, Endpoint, Reply, Router
 from homeserver.errors import (
-    BadJson,
     InvalidParam,
     LimitExceeded,
     MatrixError,
@@ -161,7 +160,7 @@ class Door:
             return body
         if b"\\u0000" in raw:
             # Names and texts go into the database, and PostgreSQL's texts cannot hold it.
-            raise BadJson("The body holds a NUL character")
+            refuse_nul(body)
         return convert(body, wanted)
 
     async def _read(self, request: web.BaseRequest) -> bytes:

@@ -72,7 +72,7 @@ async def test_names_are_lower_cased(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a b", "a:b", "@carol", "carol:hs1", "ünal", "a\u0000b", 'a"b', "a$b", "x" * 251]
+    "name", ["", " ", "a b", "a:b", "@carol", "carol:hs1", "ünal", 'a"b', "a$b", "x" * 251]
 )
 async def test_a_name_outside_the_grammar_is_refused_before_authentication(world: World, name: str) -> None:
     refused(await register(world, username=name, auth=None), 400, "M_INVALID_USERNAME")
@@ -115,6 +115,7 @@ async def test_a_free_name_is_available(world: World) -> None:
         ({"initial_device_display_name": "x" * 1001}, "M_INVALID_PARAM", "display_name"),
         ({"initial_device_display_name": "a\0b"}, "M_INVALID_PARAM", "display_name"),
         ({"device_id": "a\0b"}, "M_INVALID_PARAM", "device_id"),
+        ({"username": "a\0b"}, "M_INVALID_PARAM", "username"),
         ({"inhibit_login": "yes"}, "M_BAD_JSON", "inhibit_login"),
         ({"refresh_token": 1}, "M_BAD_JSON", "refresh_token"),
         ({"auth": "m.login.dummy"}, "M_BAD_JSON", "auth"),
@@ -157,7 +158,6 @@ async def test_the_flows_are_told_to_who_asks_without_authentication(world: Worl
 
 async def test_the_endpoint_takes_no_other_method(world: World) -> None:
     refused(await world.request("GET", f"{CLIENT}/register"), 405, "M_UNRECOGNIZED")
-    refused(await world.request("POST", f"{CLIENT}/register/email/requestToken", {}), 404, "M_UNRECOGNIZED")
 
 
 async def test_a_closed_server_refuses(database_url: str, tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ async def test_a_registration_token_is_demanded(token_world: World) -> None:
     [
         (with_token("wrong"), 401, "M_FORBIDDEN"),
         (with_token(""), 401, "M_FORBIDDEN"),
-        (with_token("a\0b"), 401, "M_FORBIDDEN"),
-        (with_token("hour", session="a\0b"), 401, "M_FORBIDDEN"),
+        (with_token("a\0b"), 400, "M_INVALID_PARAM"),
+        (with_token("hour", session="a\0b"), 400, "M_INVALID_PARAM"),
         (with_token(7), 400, "M_BAD_JSON"),
         ({"type": "m.login.registration_token"}, 400, "M_MISSING_PARAM"),
     ],
