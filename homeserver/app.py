@@ -174,7 +174,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
     push_rules = PushRules(db, live)
     typing = Typing(db, clock, names, live)
-    timeline.movers += [typing.moved, presence.moved]
+    timeline.movers.extend((typing.moved, presence.moved))
     devices.on_removal.append(presence.devices_removed)
     unread = UnreadCounts(names, events, snapshots)
     lazy = LazyMembers()

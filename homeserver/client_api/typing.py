@@ -18,5 +18,6 @@ class TypingBody(msgspec.Struct):
 @routes.put("/_matrix/client/v3/rooms/{room_id}/typing/{user_id}")
 async def set_typing(call: Call, room_id: RoomID, user_id: UserID, body: TypingBody) -> Json:
     """Say that the caller types, or no longer does."""
+    call.services.presence.active(call.who)
     await call.services.typing.set(call.who, user_id, room_id, body.typing, body.timeout)
     return {}

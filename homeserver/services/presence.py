@@ -6,8 +6,8 @@ when a user was last active, over a restart. Who sees a change is found from the
 each reader.
 """
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Set
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Collection, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,8 @@ LOOK_SECONDS = 5.0
 MOST_PEOPLE = 50_000
 """Users in memory; of more, those offline longest are forgotten."""
 LONGEST_STATUS = 1000
+ENTRIES_REMEMBERED = 1000
+"""Rooms of which it is remembered that a user came in, until they have synced."""
 BEFORE_THE_START = DeviceNid(0)
 """Stands for the devices that were there when the server stopped."""
 
@@ -84,18 +86,20 @@ class Presence:
         self._people: OrderedDict[UserNid, _Person] = OrderedDict()
         """By the time of their last visible change, newest last."""
         self._unsaved: set[UserNid] = set()
+        self._entered: OrderedDict[UserNid, deque[tuple[int, RoomNid]]] = OrderedDict()
+        """The rooms that each user came into, with the serials, newest last."""
 
     async def set(self, who: Requester, user_id: UserID, state: PresenceState, status_msg: str | None) -> None:
         """Set the user's own presence, as their device sees it. Raises `Forbidden` or `InvalidParam`.
 
-        Where presence is turned off, nothing changes.
+        Where presence is turned off that is refused: to accept it would promise what does not happen.
         """
         if user_id != who.user_id:
             raise Forbidden("You cannot set the presence of another user")
         if status_msg is not None and len(status_msg) > LONGEST_STATUS:
             raise InvalidParam(f"status_msg: has more than {LONGEST_STATUS} characters")
         if not self._enabled:
-            return
+            raise Forbidden("Presence is turned off on this server")
         person = await self._person(who.user, who.user_id)
         device = self._device(person, who.device)
         device.state, device.until = state, self._clock.monotonic() + SET_SECONDS
@@ -146,26 +150,50 @@ class Presence:
             device.syncs -= 1
             device.until = self._clock.monotonic() + GONE_SECONDS
 
-    def active(self, user: UserNid) -> None:
-        """Take note that a user has done something on their own, such as sending a message."""
-        person = self._people.get(user)
+    def active(self, who: Requester) -> None:
+        """Take note that a user has done something on their own, such as sending a message.
+
+        Where their device said that they are unavailable, they are online; where it hides them, it goes on to do so.
+        """
+        person = self._people.get(who.user)
         if person is not None and person.devices:
             person.last_active_at = self._clock.now_ms()
+            device = person.devices.get(who.device)
+            if device is not None and device.state is PresenceState.UNAVAILABLE:
+                device.state = PresenceState.ONLINE
             if person.state is PresenceState.UNAVAILABLE:
                 self._judge(person)
+
+    def moved(self, room: RoomNid, user: UserNid, _user_id: UserID, joined: bool) -> None:
+        """Take note that a user has come into a room, where all now see each other's presence, or gone out of it."""
+        if not self._enabled:
+            return
+        person = self._people.get(user)
+        if person is not None and self._live.rooms_of(user) is None:
+            person.rooms = person.rooms | {room} if joined else person.rooms - {room}
+        if joined:
+            self._entered.setdefault(user, deque(maxlen=ENTRIES_REMEMBERED)).append((self._live.next_ephemeral(), room))
+            self._entered.move_to_end(user)
+            if len(self._entered) > MOST_PEOPLE:
+                self._entered.popitem(last=False)
+            self._live.ring_users_ephemeral([user])
+            if person is not None and person.state is not PresenceState.OFFLINE:
+                self._tell(person)
 
     def since(self, serial: int, reader: UserNid, rooms: Set[RoomNid]) -> list[bytes]:
         """Return the `m.presence` events of those who changed after a serial: the reader, and who is in their rooms.
 
-        From 0 on, those of all who are not offline.
+        From 0 on, and of the rooms that the reader came into after the serial, those of all who are not offline.
         """
+        entered = {room for at, room in self._entered.get(reader, ()) if at > serial > 0}
         found = []
         for person in reversed(self._people.values()):
-            if person.serial <= serial:
+            new = person.serial > serial
+            if not new and not entered:
                 break
-            if serial == 0 and person.state is PresenceState.OFFLINE:
+            if person.state is PresenceState.OFFLINE and (not new or serial == 0):
                 continue
-            if person.user == reader or not rooms.isdisjoint(self._rooms_of(person)):
+            if (person.user == reader and new) or not (rooms if new else entered).isdisjoint(self._rooms_of(person)):
                 event = {"type": "m.presence", "sender": person.user_id, "content": self._whole_content(person)}
                 found.append(orjson.dumps(event))
         found.reverse()
@@ -180,10 +208,15 @@ class Presence:
             if person.state is not PresenceState.OFFLINE:
                 self._tell(person)
 
-    def forget_device(self, user: UserNid, device: DeviceNid) -> None:
-        """Take note that a device has been logged out."""
+    def devices_removed(self, tx: Write, user: UserNid, gone: Collection[DeviceNid]) -> None:
+        """Count devices no longer that a write removes."""
+        tx.after_commit(self._forget_devices, user, gone)
+
+    def _forget_devices(self, user: UserNid, gone: Collection[DeviceNid]) -> None:
         person = self._people.get(user)
-        if person is not None and person.devices.pop(device, None) is not None:
+        if person is not None:
+            for device in gone:
+                person.devices.pop(device, None)
             self._judge(person)
 
     async def recall(self) -> None:
@@ -245,7 +278,11 @@ class Presence:
             presence.store(tx, rows)
 
         if rows:
-            await self._db.write(write)
+            try:
+                await self._db.write(write)
+            except BaseException:
+                self._unsaved |= users
+                raise
 
     async def _person(self, user: UserNid, user_id: UserID) -> _Person:
         person = self._people.get(user)

@@ -21,7 +21,7 @@ from federation.core.signing import SigningKey
 from homeserver.clock import Clock, Ids
 from homeserver.errors import BadJson, Forbidden, TooLarge
 from homeserver.model.events import Event
-from homeserver.model.nids import EventNid, RoomNid, SlotNid
+from homeserver.model.nids import EventNid, RoomNid, SlotNid, UserNid
 from homeserver.model.rooms import Room
 from homeserver.services.live import Live
 from homeserver.services.recent import Recent
@@ -68,8 +68,8 @@ class Timeline:
     recent: Recent
     clock: Clock
     ids: Ids
-    departures: list[Callable[[RoomNid, UserID], None]] = field(default_factory=list)
-    """Told, after the commit, who is not joined to a room any more; filled by the composition root."""
+    movers: list[Callable[[RoomNid, UserNid, UserID, bool], None]] = field(default_factory=list)
+    """Told, after the commit, who has come into a room (True) or gone out of it; filled by the composition root."""
 
     def turn(self, tx: Write, room: RoomNid) -> Turn:
         """Take a room's turn: return its head as of now."""
@@ -191,13 +191,14 @@ class Timeline:
         relations.store(tx, self.names, event)
         tx.after_commit(self.recent.add, event)
         if pdu.type == MEMBER and pdu.state_key is not None:
-            self._store_membership(tx, event, stripped)
+            self._store_membership(tx, event, stripped, _becomes("join", event, replaced))
         else:
             tx.after_commit(self.live.ring_room, nid, turn.room.nid)
         return event
 
-    def _store_membership(self, tx: Write, event: Event, stripped: bytes | None) -> None:
-        user = self.names.intern_user(tx, UserID(event.state_key or ""))
+    def _store_membership(self, tx: Write, event: Event, stripped: bytes | None, moved: int) -> None:
+        user_id = UserID(event.state_key or "")
+        user = self.names.intern_user(tx, user_id)
         membership = Membership(event.content["membership"])
         name, avatar = event.content.get("displayname"), event.content.get("avatar_url")
         memberships.store(
@@ -211,8 +212,8 @@ class Timeline:
         tx.after_commit(self.live.ring_room, event.nid, event.room)
         if not joined:
             tx.after_commit(self.live.member_moved, event.nid, user, event.room, False)
-            for tell in self.departures:
-                tx.after_commit(tell, event.room, UserID(event.state_key or ""))
+        for tell in self.movers if moved else ():
+            tx.after_commit(tell, event.room, user, user_id, joined)
 
     def _stripped_state(self, turn: Turn) -> bytes:
         """Return the stripped state of a room as a JSON list; the create event whole, as since v1.16."""

@@ -9,7 +9,7 @@ from federation.core.ids import RoomID, UserID
 from homeserver.clock import Clock
 from homeserver.errors import Forbidden
 from homeserver.model.accounts import Requester
-from homeserver.model.nids import RoomNid
+from homeserver.model.nids import RoomNid, UserNid
 from homeserver.services.access import joined_room
 from homeserver.services.live import Live
 from homeserver.storage.database import Database
@@ -66,6 +66,11 @@ class Typing:
     def current(self, room: RoomNid) -> list[UserID]:
         """Return who types in a room, in the order in which they began."""
         return list(self._ends.get(room, ()))
+
+    def moved(self, room: RoomNid, _user: UserNid, user_id: UserID, joined: bool) -> None:
+        """Let a user who has left a room type there no longer."""
+        if not joined:
+            self.stop(room, user_id)
 
     def since(self, serial: int, rooms: Container[RoomNid]) -> dict[RoomNid, list[UserID]]:
         """Return who types in those of the rooms where that changed after a serial; from 0 on, where anybody does."""
