@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import User, ok, q, refused
+from tests.support.world import User, World, ok, q, refused
 
 
 def path(user: User, room_id: str) -> str:
@@ -102,3 +102,23 @@ async def test_those_who_share_no_room_are_told_nothing(alice: User, bob: User) 
     await types(alice, room)
     assert "rooms" not in await bob.syncs()
     assert ok(await alice.get("/joined_rooms"))["joined_rooms"] == [room]
+
+
+@pytest.mark.parametrize("way", ["leave", "kick", "ban"])
+async def test_who_is_not_in_the_room_any_more_types_no_more(alice: User, bob: User, way: str) -> None:
+    room = await shared_room(alice, bob)
+    await types(bob, room)
+    assert await typists(alice, room) == [bob.user_id]
+    body = {} if way == "leave" else {"user_id": bob.user_id}
+    ok(await (bob if way == "leave" else alice).post(f"/rooms/{q(room)}/{way}", body))
+    assert await typists(alice, room) == []
+
+
+async def test_who_joins_sees_who_types_already(world: World, alice: User, bob: User) -> None:
+    room = await shared_room(alice, bob)
+    carol = await world.user("carol")
+    await carol.syncs()
+    await types(bob, room)
+    ok(await alice.post(f"/rooms/{q(room)}/invite", {"user_id": carol.user_id}))
+    await carol.joins(room)
+    assert await typists(carol, room) == [bob.user_id]
