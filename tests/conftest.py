@@ -1,5 +1,6 @@
 """What every test can ask for: a world with a server in it, on SQLite and, where there is one, on PostgreSQL."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.support.world import User, World, fresh_postgres_database
+from tests.support.world import User, World, drop_databases, fresh_postgres_database
 
 structlog.configure(
     processors=[structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False)],
@@ -16,6 +17,12 @@ structlog.configure(
 
 POSTGRES = os.environ.get("ISTHMUS_TEST_POSTGRES", "")
 DATABASES = ["sqlite", "postgresql"] if POSTGRES or os.environ.get("CI") else ["sqlite"]
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing behind on the PostgreSQL server."""
+    if POSTGRES:
+        asyncio.run(drop_databases(POSTGRES))
 
 
 @pytest.fixture(params=DATABASES)
