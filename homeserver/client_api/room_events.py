@@ -27,6 +27,7 @@ async def send(
     call: Call, room_id: RoomID, event_type: str, txn_id: str, query: SendQuery, body: JsonObject
 ) -> Json:
     """Send a message event."""
+    call.services.presence.active(call.who)
     return {"event_id": await call.services.messages.send(call.who, room_id, event_type, body, txn_id)}
 
 
@@ -35,6 +36,7 @@ async def set_state_without_key(
     call: Call, room_id: RoomID, event_type: str, query: SendQuery, body: JsonObject
 ) -> Json:
     """Send a state event with the empty state key."""
+    call.services.presence.active(call.who)
     return {"event_id": await call.services.messages.set_state(call.who, room_id, event_type, "", body)}
 
 
@@ -43,12 +45,14 @@ async def set_state(
     call: Call, room_id: RoomID, event_type: str, state_key: str, query: SendQuery, body: JsonObject
 ) -> Json:
     """Send a state event."""
+    call.services.presence.active(call.who)
     return {"event_id": await call.services.messages.set_state(call.who, room_id, event_type, state_key, body)}
 
 
 @routes.put("/_matrix/client/v3/rooms/{room_id}/redact/{event_id}/{txn_id}", limit="messages")
 async def redact(call: Call, room_id: RoomID, event_id: EventID, txn_id: str, body: JsonObject) -> Json:
     """Redact an event."""
+    call.services.presence.active(call.who)
     reason = body.get("reason")
     if reason is not None and not isinstance(reason, str):
         raise InvalidParam("reason: must be a string")
