@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format docs coverage clean
+.PHONY: help run test check bench format docs coverage clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,9 +18,12 @@ test: .venv/dev.stamp ## run all tests; ARGS="-k receipts" runs some
 check: .venv/dev.stamp ## look at format, style, types, imports and generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p homeserver -p federation -p tools
+	$(BIN)/mypy -p homeserver -p federation -p tools -p benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.generate --check
+
+bench: .venv/dev.stamp ## measure what the server costs; ARGS="--json" prints JSON, ARGS="--help" says more
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: .venv/dev.stamp ## format the code and sort its imports
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""Measures what a server costs: `make bench`, or `python -m benchmarks --help`."""
