@@ -1,10 +1,9 @@
 """Filters: https://spec.matrix.org/v1.19/client-server-api/#filtering."""
 
 from federation.core.ids import UserID
-from homeserver.client_api.bodies import JsonObject, convert, parse_object
+from homeserver.client_api.bodies import JsonObject, convert
 from homeserver.client_api.routing import Answer, Call, Json, Routes
-from homeserver.errors import InvalidParam, NotFound
-from homeserver.model.filters import EVERYTHING, Filter
+from homeserver.model.filters import Filter
 
 routes = Routes()
 
@@ -20,18 +19,3 @@ async def define(call: Call, user_id: UserID, body: JsonObject) -> Json:
 async def get(call: Call, user_id: UserID, filter_id: str) -> Answer:
     """Return a filter."""
     return Answer(await call.services.filters.get(call.who, user_id, filter_id))
-
-
-async def read_filter(call: Call, given: str | None) -> Filter:
-    """Return the filter that a request's `filter` parameter means: a filter's ID, or the filter itself as JSON.
-
-    Raises `InvalidParam`, `NotJson` or `BadJson`.
-    """
-    if given is None:
-        return EVERYTHING
-    if given.startswith("{"):
-        return convert(parse_object(given.encode()), Filter)
-    try:
-        return await call.services.filters.named(call.who, given)
-    except NotFound as error:
-        raise InvalidParam("filter: unknown filter") from error

@@ -31,6 +31,7 @@ async def send_receipt(
     """Say how far the caller has read in a room or a thread."""
     mark = Mark(receipt_type, event_id, _thread(receipt_type, body))
     await call.services.receipts.mark(call.who, room_id, [mark])
+    call.services.presence.active(call.who)
     return {}
 
 
@@ -44,6 +45,7 @@ async def set_markers(call: Call, room_id: RoomID, body: MarkersBody) -> Json:
     )
     marks = [Mark(kind, _event_id(kind, text)) for kind, text in wanted if text is not None]
     await call.services.receipts.mark(call.who, room_id, marks)
+    call.services.presence.active(call.who)
     return {}
 
 

@@ -19,7 +19,7 @@ from homeserver.model.receipts import UNTHREADED, Receipt, ReceiptKind
 from homeserver.services.access import joined_room
 from homeserver.services.live import Live
 from homeserver.services.recent import Recent
-from homeserver.services.threads import threads_of
+from homeserver.services.threads import related_threads
 from homeserver.storage import account_data, receipts
 from homeserver.storage.database import Database, Write
 from homeserver.storage.events import Events
@@ -68,7 +68,7 @@ class Receipts:
         await self.db.write(write)
 
     def _advance(self, tx: Write, user: UserNid, event: Event, mark: Mark, now: int) -> None:
-        if mark.thread != UNTHREADED and mark.thread not in threads_of(tx.conn, self.events, event)[1]:
+        if mark.thread != UNTHREADED and mark.thread not in related_threads(tx.conn, self.events, event):
             raise InvalidParam("thread_id: the event is not related to this thread")
         position = tx.position()
         receipt = Receipt(event.room, user, mark.kind, mark.thread, event.event_id, event.nid, now)

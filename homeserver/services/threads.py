@@ -1,4 +1,4 @@
-"""Which thread an event is in: https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts."""
+"""Which threads an event is related to: https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ MOST_HOPS = 3
 """How far relations are followed, as the specification recommends."""
 
 
-def threads_of(conn: Connection, events: Events, event: Event) -> tuple[str, frozenset[str]]:
-    """Return the thread that an event is in (its root's ID, or `main`), and all threads that it is related to.
+def related_threads(conn: Connection, events: Events, event: Event) -> frozenset[str]:
+    """Return the threads that an event is related to: the one that it is in, if it is in one, and no other.
 
-    The root of a thread, and what is related to the root, are in the main timeline, and related to the thread.
+    Else it is in the main timeline (`main`), and related also to what it is, or its ancestors are, the root of.
     """
     passed: list[str] = [event.event_id]
     current: Event | None = event
@@ -25,15 +25,15 @@ def threads_of(conn: Connection, events: Events, event: Event) -> tuple[str, fro
         if current is None:
             break
         if (root := current.thread_root) is not None:
-            return root, frozenset({root})
+            return frozenset({root})
         parent = _parent(current.content)
         if parent is None:
             break
         passed.append(parent)
         current = events.by_id(conn, EventID(parent))
     if current is not None and (root := current.thread_root) is not None:
-        return root, frozenset({root})
-    return MAIN_THREAD, frozenset({MAIN_THREAD, *passed})
+        return frozenset({root})
+    return frozenset({MAIN_THREAD, *passed})
 
 
 def _parent(content: Mapping[str, Any]) -> str | None:
