@@ -20,7 +20,7 @@ from homeserver.services.rendering import Rendering
 from homeserver.services.visibility import MEMBER, Reach, Seen, Visibility
 from homeserver.storage import moments
 from homeserver.storage.database import Database
-from homeserver.storage.events import Events, in_order
+from homeserver.storage.events import FIRST, LAST, Events, in_order
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import Snapshots
 
@@ -133,7 +133,7 @@ class History:
         def read(conn: Connection) -> tuple[EventID, int]:
             reach = self.visibility.reach(conn, who.user, room_id)
             ignored = self.account_data.ignored(conn, [who.user])[who.user]
-            moment, beyond = ts, moments.LAST if backwards else moments.FIRST
+            moment, beyond = ts, LAST if backwards else FIRST
             for _ in range(MOST_LOOKED_AT // BATCH):
                 near = moments.near(conn, reach.room, moment, beyond, reach.until, limit=BATCH, backwards=backwards)
                 nids = [nid for nid, _ in near]

@@ -14,6 +14,7 @@ from homeserver.model.accounts import Requester
 from homeserver.model.events import Event
 from homeserver.model.filters import RoomEventFilter
 from homeserver.services.visibility import Reach, Seen, Visibility
+from homeserver.storage import related
 
 MOST_LOOKED_AT = 2000
 """Events that one page looks at, at most, beyond the first batch."""
@@ -60,7 +61,7 @@ def collect(
         if start is None:
             start = batch[0].nid - 1 if batch else 0
         seen = visibility.seen(conn, reach.user, reader.user_id, batch, ignored)
-        passing = [each for each in seen if wanted.matches(each.event)]
+        passing = _passing(conn, seen, wanted, reach)
         open_places = span.limit - len(found)
         found += passing[:open_places]
         if len(passing) > open_places:
@@ -83,6 +84,17 @@ def collect(
         if len(found) == span.limit or looked_at >= MOST_LOOKED_AT:
             return Page(found, start, until if span.backwards else after)
         size = min(size * 4, LARGEST_BATCH)
+
+
+def _passing(conn: Connection, seen: Sequence[Seen], wanted: RoomEventFilter, reach: Reach) -> list[Seen]:
+    passing = [each for each in seen if wanted.matches(each.event)]
+    if not passing or (wanted.related_by_senders is None and wanted.related_by_rel_types is None):
+        return passing
+    parents = related.with_children(
+        conn, reach.room, [each.event.event_id for each in passing], until=reach.until,
+        by=wanted.related_by_senders, kinds=wanted.related_by_rel_types,
+    )  # fmt: skip
+    return [each for each in passing if each.event.event_id in parents]
 
 
 def _lower(place: int | None, until: int) -> int:

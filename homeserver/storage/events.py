@@ -20,6 +20,8 @@ from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, events, rooms, state_slots
 
 MOST_IN_A_QUERY = 5000
+FIRST, LAST = EventNid(-(2**62)), EventNid(2**62)
+"""Stand for a number before, or after, that of any event."""
 
 
 class Events:
@@ -95,13 +97,12 @@ class Events:
         newest_first: bool = False,
     ) -> list[Event]:  # fmt: skip
         """Return accepted events of a room with `after` < nid <= `until`, at most `limit`, in the order asked for."""
-        query = sa.select(events.c.nid).where(events.c.room == room, events.c.status == int(Status.ACCEPTED))
-        if after is not None:
-            query = query.where(events.c.nid > after)
-        if until is not None:
-            query = query.where(events.c.nid <= until)
-        query = query.order_by(events.c.nid.desc() if newest_first else events.c.nid).limit(limit)
-        nids = [EventNid(nid) for nid in conn.execute(query).scalars()]
+        bounds = {
+            "in_room": room, "after": FIRST if after is None else after, "until": LAST if until is None else until,
+            "most": limit,
+        }  # fmt: skip
+        query = _NEWEST_IN_ROOM if newest_first else _OLDEST_IN_ROOM
+        nids = [EventNid(nid) for nid in conn.execute(query, bounds).scalars()]
         loaded = self.by_nids(conn, nids)
         return [loaded[nid] for nid in nids]
 
@@ -228,4 +229,15 @@ _SELECT = (
     .join(rooms, rooms.c.nid == events.c.room)
     .outerjoin(state_slots, state_slots.c.nid == events.c.slot)
 )  # fmt: skip
+_IN_ROOM = (
+    sa.select(events.c.nid)
+    .where(
+        events.c.room == sa.bindparam("in_room"),
+        events.c.status == int(Status.ACCEPTED),
+        events.c.nid > sa.bindparam("after"),
+        events.c.nid <= sa.bindparam("until"),
+    )
+    .limit(sa.bindparam("most"))
+)
+_OLDEST_IN_ROOM, _NEWEST_IN_ROOM = _IN_ROOM.order_by(events.c.nid), _IN_ROOM.order_by(events.c.nid.desc())
 _INSERT = events.insert()

@@ -7,10 +7,6 @@ from homeserver.model.events import Status
 from homeserver.model.nids import EventNid, RoomNid
 from homeserver.storage.schema.rooms import events
 
-FIRST = -(2**62)
-LAST = 2**62
-"""Stand for a number before, or after, that of any event."""
-
 
 def near(
     conn: Connection, room: RoomNid, sent_at: int, beyond: int, until: int, *, limit: int, backwards: bool

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from homeserver.model.events import Status
 from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.storage.aggregations import THREAD, rel_type
+from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, events, relations
 
 DEEPEST = 3
@@ -38,6 +39,22 @@ def children(
         query = query.where(relations.c.type == type_nid)
     order = relations.c.event.desc() if newest_first else relations.c.event
     return [EventNid(nid) for nid in conn.execute(query.order_by(order).limit(limit)).scalars()]
+
+
+def with_children(
+    conn: Connection, room: RoomNid, parents: Collection[str], *, until: int, by: Collection[str] | None,
+    kinds: Collection[str] | None,
+) -> set[str]:  # fmt: skip
+    """Return those of the events to which others up to `until` relate: by these users, in these ways; None is any."""
+    query = sa.select(relations.c.parent).where(
+        relations.c.room == room, relations.c.parent.in_(list(parents)), relations.c.event <= until
+    )
+    if by is not None:
+        query = query.where(relations.c.sender.in_(sa.select(users.c.nid).where(users.c.user_id.in_(list(by)))))
+    if kinds is not None:
+        type_nids = sa.select(event_types.c.nid).where(event_types.c.type.in_(list(kinds)))
+        query = query.where(relations.c.rel_type.in_(type_nids))
+    return set(conn.execute(query.distinct()).scalars())
 
 
 def _below(room: RoomNid, parent: str) -> sa.Select[int]:

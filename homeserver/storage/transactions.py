@@ -1,6 +1,7 @@
 """What clients' transactions have done, kept for a day so that a retry finds it."""
 
 from collections.abc import Collection
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -21,9 +22,8 @@ def find(conn: Connection, device: DeviceNid, scope: str, txn_id: str) -> tuple[
 
 def ids_of(conn: Connection, device: DeviceNid, events: Collection[EventNid]) -> dict[EventNid, str]:
     """Return the transaction IDs with which a device has sent those of the events that it sent, in one query."""
-    table = client_transactions
-    query = sa.select(table.c.event, table.c.txn_id).where(table.c.device == device, table.c.event.in_(events))
-    return {EventNid(event): txn_id for event, txn_id in conn.execute(query) if event is not None}
+    rows = conn.execute(_IDS, {"of_device": device, "sent": list(events)})
+    return {EventNid(event): txn_id for event, txn_id in rows}
 
 
 def remember(tx: Write, device: DeviceNid, scope: str, txn_id: str, event: EventNid | None, now_ms: int) -> None:
@@ -44,5 +44,9 @@ _FIND = sa.select(client_transactions.c.event).where(
     client_transactions.c.device == sa.bindparam("of_device"),
     client_transactions.c.scope == sa.bindparam("in_scope"),
     client_transactions.c.txn_id == sa.bindparam("with_id"),
+)
+_IDS: sa.Select[Any] = sa.select(client_transactions.c.event, client_transactions.c.txn_id).where(
+    client_transactions.c.device == sa.bindparam("of_device"),
+    client_transactions.c.event.in_(sa.bindparam("sent", expanding=True)),
 )
 _REMEMBER = client_transactions.insert()

@@ -139,6 +139,22 @@ async def test_a_filter_chooses_by_type_sender_and_url(alice: User, bob: User) -
     assert await shown(rooms=[]) == []
 
 
+async def test_a_filter_chooses_by_what_relates_to_an_event(alice: User, bob: User) -> None:
+    room = await alice.creates_room(bob)
+    await bob.joins(room)
+    threaded, liked = await alice.says(room, "threaded"), await alice.says(room, "liked")
+    await alice.says(room, "reply", **thread(threaded))
+    await bob.sends(room, "m.reaction", relation("m.annotation", liked, key="x"))
+
+    async def shown(**wanted: Any) -> list[str]:
+        return ids((await messages(alice, room, "f", filter=wanted))["chunk"])
+
+    assert await shown(related_by_rel_types=["m.thread"]) == [threaded]
+    assert await shown(related_by_senders=[bob.user_id]) == [liked]
+    assert await shown(related_by_rel_types=["m.thread", "m.annotation"]) == [threaded, liked]
+    assert await shown(related_by_rel_types=["m.thread"], related_by_senders=[bob.user_id]) == []
+
+
 async def test_what_a_filter_wants_is_found_however_rare_it_is(alice: User) -> None:
     room = await alice.creates_room(name="old")
     for number in range(40):
