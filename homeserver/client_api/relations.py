@@ -13,7 +13,6 @@ from homeserver.client_api.routing import Answer, Call, Routes
 from homeserver.errors import InvalidParam
 from homeserver.services.pages import Span
 from homeserver.services.relations import Kinds
-from homeserver.storage.related import DEEPEST
 
 routes = Routes()
 
@@ -72,7 +71,7 @@ async def _relations(
             chunk=listed(found.chunk),
             next_batch=token(found.end),
             prev_batch=query.start,
-            recursion_depth=None if query.recurse is None else DEEPEST if query.recurse else 1,
+            recursion_depth=found.depth if query.recurse is not None else None,
         )
     )
 

@@ -42,6 +42,8 @@ class Batch:
 
     chunk: list[bytes]
     end: int | None
+    depth: int = 1
+    """How many levels of relations were followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Relations:
 
             page = collect(conn, self.visibility, who, reach, span, fetch, ALL, ignored)
             chunk = self.rendering.render(conn, who, page.found, room_id=True, ignored=ignored)
-            return Batch(chunk, page.end)
+            return Batch(chunk, page.end, related.DEEPEST if kinds.recurse else 1)
 
         return await self.db.read(read)
 
