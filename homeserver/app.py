@@ -180,14 +180,23 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     lazy = LazyMembers()
     boot = ids.letters(8)
     sync = Sync(
-        db, live, PassingNews(live, typing, presence),
+        db,
+        live,
+        PassingNews(live, typing, presence),
         FromMemory(names, events, snapshots, recent, live, account_data, unread, lazy, clock, boot),
         Assembler(
-            names, RoomGatherer(names, events, snapshots, visibility), rendering, unread, lazy, push_rules, account_data,
-            clock, boot,
+            names,
+            RoomGatherer(names, events, snapshots, visibility),
+            rendering,
+            unread,
+            lazy,
+            push_rules,
+            account_data,
+            clock,
+            boot,
         ),
         clock,
-    )  # fmt: skip
+    )
     services = Services(
         config=config,
         clock=clock,

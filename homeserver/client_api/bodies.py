@@ -1,7 +1,7 @@
 """Reads JSON that comes from outside: bounded, strict, and with errors that name the field.
 
-Refused with `M_NOT_JSON`: what is not JSON, NaN and infinities, lone surrogates. Refused with `M_BAD_JSON`: names that stand
-twice in one object, nesting deeper than `DEEPEST`, integers that canonical JSON cannot hold.
+Refused with `M_NOT_JSON`: what is not JSON, NaN and infinities, lone surrogates. Refused with `M_BAD_JSON`: names
+that stand twice in one object, nesting deeper than `DEEPEST`, integers that canonical JSON cannot hold.
 """
 
 import json

@@ -1,7 +1,5 @@
 """Sending: https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room and #redactions."""
 
-# ruff: noqa: ARG001 - a query refuses what is not supported by being read.
-
 import msgspec
 
 from federation.core.ids import EventID, RoomID
@@ -23,9 +21,7 @@ class SendQuery(msgspec.Struct):
 
 
 @routes.put("/_matrix/client/v3/rooms/{room_id}/send/{event_type}/{txn_id}", limit="messages")
-async def send(
-    call: Call, room_id: RoomID, event_type: str, txn_id: str, query: SendQuery, body: JsonObject
-) -> Json:
+async def send(call: Call, room_id: RoomID, event_type: str, txn_id: str, query: SendQuery, body: JsonObject) -> Json:
     """Send a message event."""
     call.services.presence.active(call.who)
     return {"event_id": await call.services.messages.send(call.who, room_id, event_type, body, txn_id)}

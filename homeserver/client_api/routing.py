@@ -3,10 +3,11 @@
 A handler says by its annotations what it takes:
 
     @routes.post("/_matrix/client/v3/rooms/{room_id}/receipt/{kind}/{event_id}", limit="default")
-    async def send_receipt(call: Call, room_id: RoomID, kind: ReceiptKind, event_id: EventID, body: ReceiptBody) -> Json:
+    async def send_receipt(call: Call, room_id: RoomID, kind: ReceiptKind, event_id: EventID, body: Body) -> Json:
 
-`{name}`s of the path are read by their types (see `PARSERS`; an enum is read by its values). `body` is a `msgspec.Struct`,
-or `JsonObject` for any object; `query` is a `msgspec.Struct`. A path without a parser stops the server from starting.
+`{name}`s of the path are read by their types (see `PARSERS`; an enum is read by its values). `body` is a
+`msgspec.Struct`, or `JsonObject` for any object; `query` is a `msgspec.Struct`. A path without a parser stops the
+server from starting.
 """
 
 import enum

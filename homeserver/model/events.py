@@ -28,17 +28,54 @@ class Event:
     """
 
     __slots__ = (
-        "_client", "_content", "_pdu", "content_json", "depth", "envelope", "event_id", "nid", "redacted_by", "replaces",
-        "room", "room_id", "room_snapshot", "sender", "sender_nid", "sent_at", "slot", "snapshot", "state_key", "status",
-        "type", "version",
-    )  # fmt: skip
+        "_client",
+        "_content",
+        "_pdu",
+        "content_json",
+        "depth",
+        "envelope",
+        "event_id",
+        "nid",
+        "redacted_by",
+        "replaces",
+        "room",
+        "room_id",
+        "room_snapshot",
+        "sender",
+        "sender_nid",
+        "sent_at",
+        "slot",
+        "snapshot",
+        "state_key",
+        "status",
+        "type",
+        "version",
+    )
 
     def __init__(
-        self, *, nid: EventNid, room: RoomNid, room_id: RoomID, version: RoomVersion, event_id: EventID, type: str,  # noqa: A002
-        state_key: str | None, slot: SlotNid | None, sender: UserID, sender_nid: UserNid, sent_at: int, depth: int,
-        content_json: bytes, envelope: bytes, snapshot: SnapshotNid | None, room_snapshot: SnapshotNid | None,
-        replaces: EventNid | None, redacted_by: EventNid | None, status: Status, content: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        nid: EventNid,
+        room: RoomNid,
+        room_id: RoomID,
+        version: RoomVersion,
+        event_id: EventID,
+        type: str,  # noqa: A002
+        state_key: str | None,
+        slot: SlotNid | None,
+        sender: UserID,
+        sender_nid: UserNid,
+        sent_at: int,
+        depth: int,
+        content_json: bytes,
+        envelope: bytes,
+        snapshot: SnapshotNid | None,
+        room_snapshot: SnapshotNid | None,
+        replaces: EventNid | None,
+        redacted_by: EventNid | None,
+        status: Status,
+        content: Mapping[str, Any] | None = None,
+    ) -> None:
         """Take what the store knows; `content` if it is at hand parsed."""
         self.nid = nid
         self.room = room
@@ -97,12 +134,16 @@ class Event:
         """
         if self._client is None:
             parts = [
-                b'{"content":', self.content_json,
-                b',"event_id":', orjson.dumps(self.event_id),
+                b'{"content":',
+                self.content_json,
+                b',"event_id":',
+                orjson.dumps(self.event_id),
                 b',"origin_server_ts":%d' % self.sent_at,
-                b',"sender":', orjson.dumps(self.sender),
-                b',"type":', orjson.dumps(self.type),
-            ]  # fmt: skip
+                b',"sender":',
+                orjson.dumps(self.sender),
+                b',"type":',
+                orjson.dumps(self.type),
+            ]
             if self.state_key is not None:
                 parts += [b',"state_key":', orjson.dumps(self.state_key)]
             redacts = self.redacts
@@ -136,16 +177,39 @@ class Event:
     def redacted(self, content_json: bytes, envelope: bytes, by: EventNid | None) -> "Event":
         """Return the event with what a redaction has left of its content and envelope."""
         return Event(
-            nid=self.nid, room=self.room, room_id=self.room_id, version=self.version, event_id=self.event_id,
-            type=self.type, state_key=self.state_key, slot=self.slot, sender=self.sender, sender_nid=self.sender_nid,
-            sent_at=self.sent_at, depth=self.depth, content_json=content_json, envelope=envelope,
-            snapshot=self.snapshot, room_snapshot=self.room_snapshot, replaces=self.replaces, redacted_by=by,
+            nid=self.nid,
+            room=self.room,
+            room_id=self.room_id,
+            version=self.version,
+            event_id=self.event_id,
+            type=self.type,
+            state_key=self.state_key,
+            slot=self.slot,
+            sender=self.sender,
+            sender_nid=self.sender_nid,
+            sent_at=self.sent_at,
+            depth=self.depth,
+            content_json=content_json,
+            envelope=envelope,
+            snapshot=self.snapshot,
+            room_snapshot=self.room_snapshot,
+            replaces=self.replaces,
+            redacted_by=by,
             status=self.status,
-        )  # fmt: skip
+        )
 
     def stripped(self) -> bytes:
         """The event as stripped state: sender, type, state key and content only."""
-        return b"".join((
-            b'{"content":', self.content_json, b',"sender":', orjson.dumps(self.sender),
-            b',"state_key":', orjson.dumps(self.state_key or ""), b',"type":', orjson.dumps(self.type), b"}",
-        ))  # fmt: skip
+        return b"".join(
+            (
+                b'{"content":',
+                self.content_json,
+                b',"sender":',
+                orjson.dumps(self.sender),
+                b',"state_key":',
+                orjson.dumps(self.state_key or ""),
+                b',"type":',
+                orjson.dumps(self.type),
+                b"}",
+            )
+        )

@@ -1,4 +1,4 @@
-"""The verbs: access checks, decisions through the law, transactions. One service a noun, built once in `homeserver.app`."""
+"""The verbs: access checks, decisions through the law, transactions. One service a noun, built in `homeserver.app`."""
 
 from dataclasses import dataclass
 
@@ -35,9 +35,9 @@ from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.spaces import Spaces
 from homeserver.services.summaries import Summaries
+from homeserver.services.sync import Sync
 from homeserver.services.tags import RoomTags
 from homeserver.services.to_device import ToDevice
-from homeserver.services.sync import Sync
 from homeserver.services.typing import Typing
 from homeserver.services.upgrades import Upgrades
 from homeserver.services.user_directory import UserDirectory

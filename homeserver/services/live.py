@@ -1,10 +1,11 @@
 """Who waits for news, and who is told: the hub between commits and the readers that sync.
 
-A *feed* stands for a user whose clients sync: it knows the rooms they are in and the newest position at which something of
-theirs changed. So a sync with nothing new is answered from memory, and a commit wakes exactly those who care.
+A *feed* stands for a user whose clients sync: it knows the rooms they are in and the newest position at which
+something of theirs changed. So a sync with nothing new is answered from memory, and a commit wakes exactly those who
+care.
 
-Everything here runs on the event loop. What is durable is told after its commit; typing and presence have a counter of their
-own, which starts anew with the process.
+Everything here runs on the event loop. What is durable is told after its commit; typing and presence have a counter of
+their own, which starts anew with the process.
 """
 
 import asyncio

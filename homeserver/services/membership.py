@@ -192,9 +192,7 @@ class Memberships:
 
     # The common ways
 
-    def _append(
-        self, turn: Turn, sender: UserID, target: UserID, membership: Membership, reason: str | None
-    ) -> None:
+    def _append(self, turn: Turn, sender: UserID, target: UserID, membership: Membership, reason: str | None) -> None:
         member_events.append(self.timeline, turn, sender, target, membership, reason=reason)
 
     def _find(self, tx: Write, room: RoomID | RoomAlias) -> Turn:

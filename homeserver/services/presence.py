@@ -37,6 +37,8 @@ GONE_SECONDS = 30.0
 """A device that has not synced for so long is offline."""
 SET_SECONDS = 300.0
 """How long the state holds that a device set which does not sync."""
+SETTLE_SECONDS = 2.0
+"""How long a device may go on to sync with the state of before, when it has set another one."""
 LOOK_SECONDS = 5.0
 """How often the loop looks for who has gone."""
 MOST_PEOPLE = 50_000
@@ -55,6 +57,10 @@ class _Device:
     state: PresenceState
     until: float
     syncs: int = 0
+    synced_as: PresenceState | None = None
+    """What its last sync said."""
+    settled_at: float = 0.0
+    """Until then, a sync that says the same as the one before does not know what was set meanwhile."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +108,8 @@ class Presence:
             raise Forbidden("Presence is turned off on this server")
         person = await self._person(who.user, who.user_id)
         device = self._device(person, who.device)
-        device.state, device.until = state, self._clock.monotonic() + SET_SECONDS
+        now = self._clock.monotonic()
+        device.state, device.until, device.settled_at = state, now + SET_SECONDS, now + SETTLE_SECONDS
         person.last_active_at = self._clock.now_ms()
         said = person.status_msg != status_msg
         person.status_msg = status_msg
@@ -139,9 +146,12 @@ class Presence:
             return
         person = await self._person(who.user, who.user_id)
         device = self._device(person, who.device)
-        if wanted is PresenceState.ONLINE and device.state is not PresenceState.ONLINE:
-            person.last_active_at = self._clock.now_ms()
-        device.state = wanted
+        outdated = wanted is device.synced_as and self._clock.monotonic() < device.settled_at
+        device.synced_as = wanted
+        if not outdated:
+            if wanted is PresenceState.ONLINE and device.state is not PresenceState.ONLINE:
+                person.last_active_at = self._clock.now_ms()
+            device.state = wanted
         device.syncs += 1
         self._judge(person)
         try:

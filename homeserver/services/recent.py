@@ -90,7 +90,7 @@ class Recent:
                     return
 
     def since(self, room: RoomNid, position: int) -> list[Event] | None:
-        """Return the events of a room after a position, oldest first, or None if the window does not reach back so far."""
+        """Return the events of a room after a position, oldest first; None if the window does not reach back so far."""
         window = self._rooms.get(room)
         if window is None:
             return [] if position >= self._floor else None

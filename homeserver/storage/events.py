@@ -93,23 +93,40 @@ class Events:
         return self.by_ids(conn, [event_id]).get(event_id)
 
     def in_room(
-        self, conn: Connection, room: RoomNid, *, after: int | None = None, until: int | None = None, limit: int,
+        self,
+        conn: Connection,
+        room: RoomNid,
+        *,
+        after: int | None = None,
+        until: int | None = None,
+        limit: int,
         newest_first: bool = False,
-    ) -> list[Event]:  # fmt: skip
+    ) -> list[Event]:
         """Return accepted events of a room with `after` < nid <= `until`, at most `limit`, in the order asked for."""
         bounds = {
-            "in_room": room, "after": FIRST if after is None else after, "until": LAST if until is None else until,
+            "in_room": room,
+            "after": FIRST if after is None else after,
+            "until": LAST if until is None else until,
             "most": limit,
-        }  # fmt: skip
+        }
         query = _NEWEST_IN_ROOM if newest_first else _OLDEST_IN_ROOM
         nids = [EventNid(nid) for nid in conn.execute(query, bounds).scalars()]
         loaded = self.by_nids(conn, nids)
         return [loaded[nid] for nid in nids]
 
     def insert(
-        self, tx: Write, pdu: Pdu, *, nid: EventNid, room: RoomNid, slot: SlotNid | None, snapshot: SnapshotNid | None,
-        room_snapshot: SnapshotNid | None = None, replaces: EventNid | None = None, status: Status = Status.ACCEPTED,
-    ) -> Event:  # fmt: skip
+        self,
+        tx: Write,
+        pdu: Pdu,
+        *,
+        nid: EventNid,
+        room: RoomNid,
+        slot: SlotNid | None,
+        snapshot: SnapshotNid | None,
+        room_snapshot: SnapshotNid | None = None,
+        replaces: EventNid | None = None,
+        status: Status = Status.ACCEPTED,
+    ) -> Event:
         """Store a new event; return it as stored. It is cached once committed."""
         content_json = encode_lenient(pdu.content)
         envelope = encode_lenient({key: value for key, value in pdu.fields.items() if key != "content"})
@@ -117,18 +134,45 @@ class Events:
         tx.conn.execute(
             _INSERT,
             {
-                "nid": nid, "room": room, "event_id": pdu.event_id, "type": self._names.intern_type(tx, pdu.type),
-                "slot": slot, "sender": sender, "sent_at": pdu.origin_server_ts, "depth": pdu.depth,
-                "content": content_json, "envelope": envelope, "snapshot": snapshot, "room_snapshot": room_snapshot,
-                "replaces": replaces, "redacted_by": None, "status": int(status),
+                "nid": nid,
+                "room": room,
+                "event_id": pdu.event_id,
+                "type": self._names.intern_type(tx, pdu.type),
+                "slot": slot,
+                "sender": sender,
+                "sent_at": pdu.origin_server_ts,
+                "depth": pdu.depth,
+                "content": content_json,
+                "envelope": envelope,
+                "snapshot": snapshot,
+                "room_snapshot": room_snapshot,
+                "replaces": replaces,
+                "redacted_by": None,
+                "status": int(status),
             },
-        )  # fmt: skip
+        )
         event = Event(
-            nid=nid, room=room, room_id=pdu.room_id, version=pdu.version, event_id=pdu.event_id, type=pdu.type,
-            state_key=pdu.state_key, slot=slot, sender=pdu.sender, sender_nid=sender, sent_at=pdu.origin_server_ts,
-            depth=pdu.depth, content_json=content_json, envelope=envelope, snapshot=snapshot,
-            room_snapshot=room_snapshot, replaces=replaces, redacted_by=None, status=status, content=pdu.content,
-        )  # fmt: skip
+            nid=nid,
+            room=room,
+            room_id=pdu.room_id,
+            version=pdu.version,
+            event_id=pdu.event_id,
+            type=pdu.type,
+            state_key=pdu.state_key,
+            slot=slot,
+            sender=pdu.sender,
+            sender_nid=sender,
+            sent_at=pdu.origin_server_ts,
+            depth=pdu.depth,
+            content_json=content_json,
+            envelope=envelope,
+            snapshot=snapshot,
+            room_snapshot=room_snapshot,
+            replaces=replaces,
+            redacted_by=None,
+            status=status,
+            content=pdu.content,
+        )
         tx.fresh.put("event", nid, event)
         tx.after_commit(self._remember, event)
         return event
@@ -207,11 +251,26 @@ class Events:
 
 def _event(row: Row[Any]) -> Event:
     return Event(
-        nid=row.nid, room=row.room, room_id=row.room_id, version=ROOM_VERSIONS[row.version], event_id=row.event_id,
-        type=row.type_name, state_key=row.state_key, slot=row.slot, sender=row.user_id, sender_nid=row.sender,
-        sent_at=row.sent_at, depth=row.depth, content_json=row.content, envelope=row.envelope, snapshot=row.snapshot,
-        room_snapshot=row.room_snapshot, replaces=row.replaces, redacted_by=row.redacted_by, status=Status(row.status),
-    )  # fmt: skip
+        nid=row.nid,
+        room=row.room,
+        room_id=row.room_id,
+        version=ROOM_VERSIONS[row.version],
+        event_id=row.event_id,
+        type=row.type_name,
+        state_key=row.state_key,
+        slot=row.slot,
+        sender=row.user_id,
+        sender_nid=row.sender,
+        sent_at=row.sent_at,
+        depth=row.depth,
+        content_json=row.content,
+        envelope=row.envelope,
+        snapshot=row.snapshot,
+        room_snapshot=row.room_snapshot,
+        replaces=row.replaces,
+        redacted_by=row.redacted_by,
+        status=Status(row.status),
+    )
 
 
 def in_order(found: Mapping[EventNid, Event], nids: Sequence[EventNid]) -> list[Event]:
@@ -222,13 +281,17 @@ def in_order(found: Mapping[EventNid, Event], nids: Sequence[EventNid]) -> list[
 _SELECT = (
     sa.select(
         *(column for column in events.c if column.name != "type"),
-        event_types.c.type.label("type_name"), users.c.user_id, rooms.c.room_id, rooms.c.version, state_slots.c.state_key,
+        event_types.c.type.label("type_name"),
+        users.c.user_id,
+        rooms.c.room_id,
+        rooms.c.version,
+        state_slots.c.state_key,
     )
     .join(event_types, event_types.c.nid == events.c.type)
     .join(users, users.c.nid == events.c.sender)
     .join(rooms, rooms.c.nid == events.c.room)
     .outerjoin(state_slots, state_slots.c.nid == events.c.slot)
-)  # fmt: skip
+)
 _IN_ROOM = (
     sa.select(events.c.nid)
     .where(

@@ -51,7 +51,7 @@ def _for_each(conn: Connection, inner: sa.Select[int], wanted: list[RoomNid]) ->
 
 
 def states_at(conn: Connection, wanted: Iterable[RoomNid], position: int) -> dict[RoomNid, SnapshotNid]:
-    """Return for each room the snapshot of its resolved state as of a position; rooms that did not exist are missing."""
+    """Return for each room the snapshot of its resolved state as of a position; rooms younger than it are missing."""
     inner = (
         sa.select(events.c.nid)
         .where(events.c.room == rooms.c.nid, events.c.nid <= position, events.c.snapshot.is_not(None))

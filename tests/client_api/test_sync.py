@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
 from tests.support.world import User, World, ok, q, refused
 
 
@@ -81,8 +82,7 @@ async def test_a_long_poll_wakes_when_something_is_said(alice: User, bob: User) 
     await bob.joins(room)
     await bob.syncs()
     waiting = asyncio.create_task(bob.syncs(timeout=30_000))
-    while alice.world.app.services.live.waiting == 0:
-        await asyncio.sleep(0.005)
+    await until(lambda: alice.world.app.services.live.waiting == 1)
     await alice.says(room, "wake up")
     answer = await asyncio.wait_for(waiting, 5)
     assert bodies(joined(answer, room)) == ["wake up"]
@@ -98,14 +98,9 @@ async def test_a_client_that_hangs_up_stops_waiting(alice: User) -> None:
     await alice.syncs()
     live = alice.world.app.services.live
     waiting = asyncio.create_task(alice.syncs(timeout=30_000))
-    while live.waiting == 0:
-        await asyncio.sleep(0.005)
+    await until(lambda: live.waiting == 1)
     waiting.cancel()
-    for _ in range(1000):
-        if live.waiting == 0:
-            break
-        await asyncio.sleep(0.005)
-    assert live.waiting == 0
+    await until(lambda: live.waiting == 0)
 
 
 async def test_an_invite_comes_with_stripped_state(alice: User, bob: User) -> None:

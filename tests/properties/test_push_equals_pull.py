@@ -1,7 +1,7 @@
 """Push equals pull: what incremental syncs add up to is what a fresh initial sync shows.
 
-Several people do random things; each of them syncs at random moments, and applies every answer to what they knew. In the
-end each of them syncs anew from nothing, and both must agree: rooms, state, the newest events, counts, receipts, data.
+Several people do random things; each of them syncs at random moments, and applies every answer to what they knew. In
+the end each of them syncs anew from nothing, and both must agree: rooms, state, newest events, counts, receipts, data.
 """
 
 import asyncio

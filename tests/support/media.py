@@ -1,9 +1,8 @@
 """Files that people send, and how they come back."""
 
-import asyncio
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -91,13 +90,6 @@ async def thumbnail(user: User, media_id: str, width: Any, height: Any, **query:
     """Ask for a thumbnail."""
     path = f"{MEDIA}/thumbnail/{SERVER_NAME}/{media_id}"
     return await got(user.world, path, user.token, width=width, height=height, **query)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return as soon as a condition holds; fail if it does not come to hold."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(0.005)
 
 
 def files_of(world: World) -> list[Path]:

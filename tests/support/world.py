@@ -60,7 +60,8 @@ async def _empty(url: str) -> None:
     conn = await asyncpg.connect(url)
     # Whoever is still connected would hold up the truncation.
     await conn.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     # With foreign keys off for this session, plain deletes are a tenth of a TRUNCATE of so many small tables.
     deletes = [f'DELETE FROM "{table.name}"' for table in metadata.sorted_tables if table.name != "schema_version"]
@@ -152,7 +153,10 @@ class World:
         """Register a user and return them, logged in."""
         status, answer = await self.request(
             "POST", f"{CLIENT}/register",
-            {"username": name, "password": password, "auth": {"type": "m.login.dummy"}, "device_id": f"{name.upper()}1"},
+            {
+                "username": name, "password": password, "auth": {"type": "m.login.dummy"},
+                "device_id": f"{name.upper()}1",
+            },
         )  # fmt: skip
         assert status == 200, answer
         return User(self, answer["user_id"], answer["access_token"], answer["device_id"])
@@ -248,4 +252,4 @@ def refused(answer: tuple[int, Any], status: int, errcode: str) -> Any:
 
 
 def _whole(path: str) -> str:
-    return path if path.startswith("/_") or path.startswith("/.") else CLIENT + path
+    return path if path.startswith(("/_", "/.")) else CLIENT + path

@@ -1,7 +1,7 @@
 """The everyday sync answer, made from memory: somebody said something in a room, and those who wait are told.
 
-It knows only the plain case: new messages, receipts and typing in rooms whose members did not change. For everything else
-it gives up (`None`), and the answer is assembled from the database. Both say the same; a test holds them to it.
+It knows only the plain case: new messages, receipts and typing in rooms whose members did not change. For everything
+else it gives up (`None`), and the answer is assembled from the database. Both say the same; a test holds them to it.
 """
 
 from collections import OrderedDict

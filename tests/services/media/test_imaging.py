@@ -12,7 +12,8 @@ from homeserver.errors import CannotThumbnail, Unavailable
 from homeserver.model.media import Method, Shape
 from homeserver.services.media import imaging
 from homeserver.services.media.imaging import Imager
-from tests.support.media import encoded, picture, until
+from tests.support.media import encoded, picture
+from tests.support.waiting import until
 
 SMALL = Shape(32, 32, Method.CROP)
 
