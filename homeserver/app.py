@@ -13,10 +13,10 @@ from federation.core.ids import UserID, parse_server_name
 from federation.core.signing import SigningKey, parse_keys
 from homeserver import admin_api, client_api, logs
 from homeserver.background import prune
-from homeserver.client_api.http import Door
-from homeserver.client_api.routing import Router
 from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
+from homeserver.http.door import Door
+from homeserver.http.routing import Router
 from homeserver.metrics import CONTENT_TYPE, Metrics
 from homeserver.services import Services, media
 from homeserver.services.account_data import AccountData

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from homeserver.client_api.routing import Auth, Call, Json, Routes
+from homeserver.http.routing import Auth, Call, Json, Routes
 from homeserver.model.devices import NewDevice
 
 routes = Routes()

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.errors import Forbidden
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.model.tokens import RegistrationToken
 from homeserver.services.registration_tokens import Limits, RegistrationTokens
 

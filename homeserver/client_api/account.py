@@ -3,9 +3,9 @@
 import msgspec
 
 from federation.core.ids import UserID
-from homeserver.client_api.bodies import JsonObject
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.errors import Forbidden, MissingParam
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.services.interactive_auth import PASSWORD, Demand
 from homeserver.services.openid import LIFETIME_SECONDS
 

@@ -1,8 +1,8 @@
 """Account data and tags: https://spec.matrix.org/v1.19/client-server-api/#client-config and #room-tagging."""
 
 from federation.core.ids import RoomID, UserID
-from homeserver.client_api.bodies import JsonObject
-from homeserver.client_api.routing import Answer, Call, Json, Routes
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Answer, Call, Json, Routes
 
 routes = Routes()
 

@@ -4,8 +4,8 @@ import msgspec
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomAlias, RoomID, parse_room_id
-from homeserver.client_api.routing import Auth, Call, Json, Routes
 from homeserver.errors import InvalidParam
+from homeserver.http.routing import Auth, Call, Json, Routes
 
 routes = Routes()
 

@@ -6,10 +6,10 @@ import msgspec
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import DeviceID, parse_device_id
-from homeserver.client_api.bodies import JsonObject
 from homeserver.client_api.login import display_name
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.errors import InvalidParam
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.model.devices import Device
 from homeserver.services.devices import removal_demand
 

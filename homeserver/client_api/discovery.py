@@ -7,9 +7,9 @@ https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation
 from typing import Any
 
 from federation.core.room_versions import ROOM_VERSIONS
-from homeserver.client_api.routing import Auth, Call, Json, Routes
 from homeserver.config.schema import Support
 from homeserver.errors import NotFound
+from homeserver.http.routing import Auth, Call, Json, Routes
 
 routes = Routes()
 

@@ -1,8 +1,8 @@
 """Filters: https://spec.matrix.org/v1.19/client-server-api/#filtering."""
 
 from federation.core.ids import UserID
-from homeserver.client_api.bodies import JsonObject, convert
-from homeserver.client_api.routing import Answer, Call, Json, Routes
+from homeserver.http.bodies import JsonObject, convert
+from homeserver.http.routing import Answer, Call, Json, Routes
 from homeserver.model.filters import Filter
 
 routes = Routes()

@@ -15,7 +15,7 @@ from homeserver.client_api.pagination import (
     room_filter,
     token,
 )
-from homeserver.client_api.routing import Answer, Call, Json, Routes
+from homeserver.http.routing import Answer, Call, Json, Routes
 from homeserver.services.pages import Span
 
 routes = Routes()

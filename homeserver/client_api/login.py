@@ -6,9 +6,9 @@ import msgspec
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import DeviceID, parse_device_id
-from homeserver.client_api.bodies import JsonObject
-from homeserver.client_api.routing import Auth, Call, Json, Routes
 from homeserver.errors import InvalidParam, MissingParam
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Auth, Call, Json, Routes
 from homeserver.model.devices import NewDevice
 from homeserver.model.tokens import Login, Pair
 from homeserver.services.interactive_auth import PASSWORD, Demand

@@ -13,8 +13,8 @@ from aiohttp.http_exceptions import PayloadEncodingError
 
 from federation.core.ids import ServerName
 from homeserver.client_api.file_responses import LONGEST_NAME, FileResponse, content_type_of
-from homeserver.client_api.routing import Auth, Call, Json, Routes
 from homeserver.errors import InvalidParam, NotFound
+from homeserver.http.routing import Auth, Call, Json, Routes
 from homeserver.model.media import MediaID, Method
 from homeserver.services.media.shapes import shape_for
 from homeserver.services.media.uploads import Upload

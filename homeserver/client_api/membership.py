@@ -8,10 +8,10 @@ import msgspec
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomAlias, RoomID, UserID, parse_alias, parse_room_id, parse_user_id
-from homeserver.client_api.bodies import JsonObject, convert
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.client_api.third_party import ThirdPartyInvite, refuse
 from homeserver.errors import InvalidParam
+from homeserver.http.bodies import JsonObject, convert
+from homeserver.http.routing import Call, Json, Routes
 
 routes = Routes()
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 import orjson
 
-from homeserver.client_api.bodies import convert, parse_object
 from homeserver.errors import BadJson, InvalidParam, MissingParam, NotJson
+from homeserver.http.bodies import convert, parse_object
 from homeserver.model.filters import RoomEventFilter
 from homeserver.model.positions import PageToken, parse_place
 

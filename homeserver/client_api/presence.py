@@ -3,7 +3,7 @@
 import msgspec
 
 from federation.core.ids import UserID
-from homeserver.client_api.routing import Call, Json, Routes
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.model.presence import PresenceState
 
 routes = Routes()

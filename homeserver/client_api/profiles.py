@@ -4,8 +4,8 @@ Also under the path that clients use while they take the fields beyond name and 
 """
 
 from federation.core.ids import UserID
-from homeserver.client_api.bodies import JsonObject
-from homeserver.client_api.routing import Auth, Call, Json, Routes
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Auth, Call, Json, Routes
 
 routes = Routes()
 

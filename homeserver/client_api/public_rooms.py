@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from federation.core.ids import RoomID
-from homeserver.client_api.routing import Auth, Call, Json, Routes
 from homeserver.errors import NotFound
+from homeserver.http.routing import Auth, Call, Json, Routes
 from homeserver.services.public_rooms import Filter
 
 routes = Routes()

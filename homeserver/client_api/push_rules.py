@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from homeserver.client_api.routing import Call, Json, Routes
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.model.push_rules import Action, PushRule, RuleKind
 from homeserver.services.push.editing import known_actions
 

@@ -7,9 +7,9 @@ import msgspec
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import EventID, RoomID, parse_event_id
-from homeserver.client_api.bodies import JsonObject
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.errors import InvalidParam
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.model.receipts import MAIN_THREAD, UNTHREADED, ReceiptKind
 from homeserver.services.receipts import Mark
 

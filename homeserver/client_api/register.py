@@ -2,10 +2,10 @@
 
 import msgspec
 
-from homeserver.client_api.bodies import JsonObject
 from homeserver.client_api.login import DeviceBody, login_json
-from homeserver.client_api.routing import Auth, Call, Json, Routes
 from homeserver.errors import GuestAccessForbidden, InvalidParam, MissingParam, ThreepidMediumNotSupported
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Auth, Call, Json, Routes
 
 routes = Routes()
 

@@ -9,8 +9,8 @@ import msgspec
 
 from federation.core.ids import EventID, RoomID
 from homeserver.client_api.pagination import LARGEST_PAGE, Direction, Limit, answer, listed, place, token
-from homeserver.client_api.routing import Answer, Call, Routes
 from homeserver.errors import InvalidParam
+from homeserver.http.routing import Answer, Call, Routes
 from homeserver.services.pages import Span
 from homeserver.services.relations import Kinds
 

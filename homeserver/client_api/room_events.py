@@ -3,9 +3,9 @@
 import msgspec
 
 from federation.core.ids import EventID, RoomID
-from homeserver.client_api.bodies import JsonObject
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.errors import InvalidParam
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Call, Json, Routes
 
 routes = Routes()
 

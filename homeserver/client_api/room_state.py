@@ -7,7 +7,7 @@ import msgspec
 from federation.core.events.content import Membership
 from federation.core.ids import RoomID
 from homeserver.client_api.pagination import answer, listed, place
-from homeserver.client_api.routing import Answer, Call, Json, Routes
+from homeserver.http.routing import Answer, Call, Json, Routes
 
 routes = Routes()
 

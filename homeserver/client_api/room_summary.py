@@ -4,7 +4,7 @@ Many clients still ask under the paths of the proposal (MSC3266), with names of 
 """
 
 from homeserver.client_api.membership import room_or_alias
-from homeserver.client_api.routing import Auth, Call, Json, Routes
+from homeserver.http.routing import Auth, Call, Json, Routes
 
 routes = Routes()
 

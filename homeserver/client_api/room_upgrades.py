@@ -4,7 +4,7 @@ import msgspec
 
 from federation.core.ids import RoomID
 from homeserver.client_api.rooms import known_version
-from homeserver.client_api.routing import Call, Json, Routes
+from homeserver.http.routing import Call, Json, Routes
 
 routes = Routes()
 

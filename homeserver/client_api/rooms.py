@@ -7,10 +7,10 @@ import msgspec
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomAlias, ServerName, parse_user_id
 from federation.core.room_versions import ROOM_VERSIONS, RoomVersion
-from homeserver.client_api.bodies import JsonObject
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.client_api.third_party import ThirdPartyInvite, refuse
 from homeserver.errors import BadJson, UnsupportedRoomVersion
+from homeserver.http.bodies import JsonObject
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.model.new_rooms import NewRoom, Preset, StateEntry
 from homeserver.services.aliases import new_alias
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from federation.core.ids import RoomID
-from homeserver.client_api.routing import Call, Json, Routes
+from homeserver.http.routing import Call, Json, Routes
 from homeserver.services.spaces import USUAL_PAGE, Wanted
 
 routes = Routes()

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from homeserver.client_api.bodies import convert, parse_object
-from homeserver.client_api.routing import Answer, Call, Routes
 from homeserver.errors import InvalidParam
+from homeserver.http.bodies import convert, parse_object
+from homeserver.http.routing import Answer, Call, Routes
 from homeserver.model.filters import EVERYTHING, Filter
 from homeserver.model.positions import SyncToken
 from homeserver.model.presence import PresenceState

@@ -6,8 +6,8 @@ import msgspec
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import DeviceID, UserID, parse_user_id
-from homeserver.client_api.routing import Call, Json, Routes
 from homeserver.errors import InvalidParam
+from homeserver.http.routing import Call, Json, Routes
 
 routes = Routes()
 

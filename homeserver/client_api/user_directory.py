@@ -2,7 +2,7 @@
 
 import msgspec
 
-from homeserver.client_api.routing import Call, Json, Routes
+from homeserver.http.routing import Call, Json, Routes
 
 routes = Routes()
 

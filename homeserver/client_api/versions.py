@@ -1,6 +1,6 @@
 """Versions, discovery and capabilities: https://spec.matrix.org/v1.19/client-server-api/#api-versions."""
 
-from homeserver.client_api.routing import Auth, Call, Json, Routes
+from homeserver.http.routing import Auth, Call, Json, Routes
 
 routes = Routes()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from homeserver.services import live
-from homeserver.services.presence import GONE_SECONDS, IDLE_SECONDS
+from homeserver.services.presence import GONE_SECONDS, IDLE_SECONDS, SETTLE_SECONDS
 from tests.support.clock import MovableClock
 from tests.support.world import PASSWORD, User, World, ok, q, refused
 
@@ -170,6 +170,17 @@ async def test_syncing_makes_one_online(alice: User, bob: User) -> None:
     await share_a_room(alice, bob)
     await bob.syncs()
     assert (await looks(alice))[bob.user_id]["presence"] == "online"
+    await bob.syncs(set_presence="unavailable")
+    assert (await looks(alice))[bob.user_id]["presence"] == "unavailable"
+
+
+async def test_a_sync_that_crosses_what_was_set_does_not_undo_it(later: World, clock: MovableClock) -> None:
+    alice, bob = await later.user("alice"), await later.user("bob")
+    await share_a_room(alice, bob)
+    await says(bob, "online", status_msg="here")
+    await bob.syncs(set_presence="unavailable")
+    assert (await looks(alice))[bob.user_id]["presence"] == "online"
+    clock.advance(SETTLE_SECONDS)
     await bob.syncs(set_presence="unavailable")
     assert (await looks(alice))[bob.user_id]["presence"] == "unavailable"
 

@@ -17,8 +17,6 @@ import orjson
 import structlog
 from aiohttp import web
 
-from homeserver.client_api.bodies import JsonObject, convert, convert_query, parse_object, refuse_nul
-from homeserver.client_api.routing import Answer, Auth, Call, Endpoint, Reply, Router
 from homeserver.errors import (
     InvalidParam,
     LimitExceeded,
@@ -30,6 +28,8 @@ from homeserver.errors import (
     Unavailable,
     Unrecognized,
 )
+from homeserver.http.bodies import JsonObject, convert, convert_query, parse_object, refuse_nul
+from homeserver.http.routing import Answer, Auth, Call, Endpoint, Reply, Router
 from homeserver.logs import within_request
 from homeserver.model.accounts import Requester
 from homeserver.services import Services

@@ -36,8 +36,8 @@ from federation.core.ids import (
     parse_server_name,
     parse_user_id,
 )
-from homeserver.client_api.bodies import JsonObject
 from homeserver.errors import InvalidParam, MissingToken
+from homeserver.http.bodies import JsonObject
 from homeserver.model.accounts import Requester
 from homeserver.model.media import MediaID, parse_media_id
 from homeserver.services import Services
