@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format docs coverage clean
+.PHONY: help run law test check bench format docs coverage clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -12,8 +12,11 @@ help: ## say what there is
 run: .venv/run.stamp ## run a server on http://localhost:8008 with its data in ./data
 	@exec $(BIN)/isthmus run $(ARGS)
 
-test: .venv/dev.stamp ## run all tests; ARGS="-k receipts" runs some
-	@$(BIN)/pytest -n 2 $(ARGS)
+law: .venv/dev.stamp ## test the law, and that its tests reach every branch
+	@$(BIN)/pytest -q -n 2 tests/core --cov=federation.core --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
+
+test: .venv/dev.stamp $(if $(ARGS),,law) ## run all tests; ARGS="-k receipts" runs some
+	@$(BIN)/pytest -n 2 --ignore=tests/core $(ARGS)
 
 check: .venv/dev.stamp ## look at format, style, types, imports and generated files
 	$(BIN)/ruff format --check .
