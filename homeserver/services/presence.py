@@ -38,7 +38,7 @@ GONE_SECONDS = 30.0
 SET_SECONDS = 300.0
 """How long the state holds that a device set which does not sync."""
 SETTLE_SECONDS = 2.0
-"""How long a device may go on to sync with the state of before, when it has set another one."""
+"""How long a sync does not undo what the device has just set: the two overtake each other on the way."""
 LOOK_SECONDS = 5.0
 """How often the loop looks for who has gone."""
 MOST_PEOPLE = 50_000
@@ -57,10 +57,8 @@ class _Device:
     state: PresenceState
     until: float
     syncs: int = 0
-    synced_as: PresenceState | None = None
-    """What its last sync said."""
     settled_at: float = 0.0
-    """Until then, a sync that says the same as the one before does not know what was set meanwhile."""
+    """Until then, what its syncs say does not count."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,9 +144,7 @@ class Presence:
             return
         person = await self._person(who.user, who.user_id)
         device = self._device(person, who.device)
-        outdated = wanted is device.synced_as and self._clock.monotonic() < device.settled_at
-        device.synced_as = wanted
-        if not outdated:
+        if self._clock.monotonic() >= device.settled_at:
             if wanted is PresenceState.ONLINE and device.state is not PresenceState.ONLINE:
                 person.last_active_at = self._clock.now_ms()
             device.state = wanted
