@@ -58,7 +58,11 @@ class SystemIds:
 
     def letters(self, count: int) -> str:
         """Return `count` random ASCII letters."""
-        return "".join(secrets.choice(_LETTERS) for _ in range(count))
+        found = ""
+        while len(found) < count:
+            # Bytes past the last multiple of 52 would favour the first letters.
+            found += "".join([_LETTERS[byte % 52] for byte in secrets.token_bytes(2 * count) if byte < 208])
+        return found[:count]
 
     def token(self, size: int = 32) -> str:
         """Return a URL-safe secret of `size` random bytes."""

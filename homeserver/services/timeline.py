@@ -153,7 +153,8 @@ class Timeline:
         try:
             return build(
                 draft, version=version, prev_events=prev_events, auth_events=auth_events, depth=depth, now_ms=now_ms,
-                server_name=self.server_name, key=self.key, opaque_id=self.ids.letters(18),
+                server_name=self.server_name, key=self.key,
+                opaque_id="" if version.event_id_is_hash else self.ids.letters(18),
             )  # fmt: skip
         except EventTooLarge as error:
             raise TooLarge(f"The event is too large: {error}") from error

@@ -14,7 +14,7 @@ from federation.core.ids import EventID
 from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
-from homeserver.storage.database import Write, fresh, moment, next_moment
+from homeserver.storage.database import Hot, Write, fresh, moment, next_moment
 from homeserver.storage.names import Names
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, events, rooms, state_slots
@@ -131,8 +131,8 @@ class Events:
         content_json = encode_lenient(pdu.content)
         envelope = encode_lenient({key: value for key, value in pdu.fields.items() if key != "content"})
         sender = self._names.intern_user(tx, pdu.sender)
-        tx.conn.execute(
-            _INSERT,
+        _INSERT.run(
+            tx.conn,
             {
                 "nid": nid,
                 "room": room,
@@ -303,4 +303,4 @@ _IN_ROOM = (
     .limit(sa.bindparam("most"))
 )
 _OLDEST_IN_ROOM, _NEWEST_IN_ROOM = _IN_ROOM.order_by(events.c.nid), _IN_ROOM.order_by(events.c.nid.desc())
-_INSERT = events.insert()
+_INSERT = Hot(events.insert())

@@ -11,7 +11,7 @@ from federation.core.ids import RoomID
 from federation.core.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.model.nids import EventNid, RoomNid
 from homeserver.model.rooms import Room
-from homeserver.storage.database import Write
+from homeserver.storage.database import Hot, Write
 from homeserver.storage.names import Names
 from homeserver.storage.schema.rooms import rooms
 
@@ -54,8 +54,8 @@ def _room(row: Row[Any]) -> Room:
 
 def advance(tx: Write, room: Room) -> None:
     """Store the new head of a room."""
-    tx.conn.execute(
-        _ADVANCE,
+    _ADVANCE.run(
+        tx.conn,
         {
             "room_nid": room.nid, "new_head": room.newest, "new_depth": room.depth,
             "new_extremities": array("q", room.extremities).tobytes(), "new_snapshot": room.snapshot,
@@ -83,13 +83,11 @@ def published(conn: Connection) -> list[tuple[int, RoomNid]]:
 
 _SELECT = sa.select(rooms)
 _ONE = _SELECT.where(rooms.c.nid == sa.bindparam("wanted"))
-_ADVANCE = (
+_ADVANCE = Hot(
     rooms.update()
     .where(rooms.c.nid == sa.bindparam("room_nid"))
     .values(
         head=sa.bindparam("new_head"), depth=sa.bindparam("new_depth"), extremities=sa.bindparam("new_extremities"),
-        snapshot=sa.bindparam("new_snapshot"),
-        joined=sa.bindparam("new_joined"),
-        invited=sa.bindparam("new_invited"),
+        snapshot=sa.bindparam("new_snapshot"), joined=sa.bindparam("new_joined"), invited=sa.bindparam("new_invited"),
     )
 )  # fmt: skip

@@ -20,7 +20,7 @@ from rpds import HashTrieMap
 from sqlalchemy import Connection, Row
 
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
-from homeserver.storage.database import Write, fresh
+from homeserver.storage.database import Hot, Write, fresh
 from homeserver.storage.schema.rooms import snapshots
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Snapshots:
         self, tx: Write, room: RoomNid, base: SnapshotNid | None, entries: Mapping[SlotNid, EventNid]
     ) -> SnapshotNid:
         values = {"room": room, "base": base, "entries": pack(entries.items())}
-        return SnapshotNid(tx.conn.execute(_INSERT, values).scalar_one())
+        return SnapshotNid(_INSERT.run(tx.conn, values)[0][0])
 
     def _announce(self, tx: Write, snapshot: Snapshot) -> Snapshot:
         tx.fresh.put("snapshot", snapshot.nid, snapshot)
@@ -260,4 +260,8 @@ _SELECT = sa.select(snapshots.c.base, snapshots.c.entries).where(snapshots.c.nid
 _MANY: sa.Select[Any] = sa.select(snapshots.c.nid, snapshots.c.base, snapshots.c.entries).where(
     snapshots.c.nid.in_(sa.bindparam("wanted", expanding=True))
 )
-_INSERT = snapshots.insert().returning(snapshots.c.nid)
+_INSERT = Hot(
+    snapshots.insert()
+    .values(room=sa.bindparam("room"), base=sa.bindparam("base"), entries=sa.bindparam("entries"))
+    .returning(snapshots.c.nid)
+)

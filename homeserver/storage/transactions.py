@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from homeserver.model.nids import DeviceNid, EventNid
-from homeserver.storage.database import Write
+from homeserver.storage.database import Hot, Write
 from homeserver.storage.schema.delivery import client_transactions
 
 KEPT_MS = 24 * 60 * 60 * 1000
@@ -16,8 +16,8 @@ KEPT_MS = 24 * 60 * 60 * 1000
 
 def find(conn: Connection, device: DeviceNid, scope: str, txn_id: str) -> tuple[EventNid | None] | None:
     """Return the event that a transaction made, in a tuple (of None if it made none); None if it is not known."""
-    row = conn.execute(_FIND, {"of_device": device, "in_scope": scope, "with_id": txn_id}).one_or_none()
-    return (row[0],) if row is not None else None
+    rows = _FIND.run(conn, {"of_device": device, "in_scope": scope, "with_id": txn_id})
+    return (rows[0][0],) if rows else None
 
 
 def ids_of(conn: Connection, device: DeviceNid, events: Collection[EventNid]) -> dict[EventNid, str]:
@@ -28,10 +28,8 @@ def ids_of(conn: Connection, device: DeviceNid, events: Collection[EventNid]) ->
 
 def remember(tx: Write, device: DeviceNid, scope: str, txn_id: str, event: EventNid | None, now_ms: int) -> None:
     """Store that a transaction has been done, and the event it made."""
-    tx.conn.execute(
-        _REMEMBER,
-        {"device": device, "scope": scope, "txn_id": txn_id, "event": event, "created_at": now_ms},
-    )
+    values = {"device": device, "scope": scope, "txn_id": txn_id, "event": event, "created_at": now_ms}
+    _REMEMBER.run(tx.conn, values)
 
 
 def prune(tx: Write, now_ms: int) -> int:
@@ -40,13 +38,15 @@ def prune(tx: Write, now_ms: int) -> int:
     return tx.conn.execute(old).rowcount
 
 
-_FIND = sa.select(client_transactions.c.event).where(
-    client_transactions.c.device == sa.bindparam("of_device"),
-    client_transactions.c.scope == sa.bindparam("in_scope"),
-    client_transactions.c.txn_id == sa.bindparam("with_id"),
+_FIND = Hot(
+    sa.select(client_transactions.c.event).where(
+        client_transactions.c.device == sa.bindparam("of_device"),
+        client_transactions.c.scope == sa.bindparam("in_scope"),
+        client_transactions.c.txn_id == sa.bindparam("with_id"),
+    )
 )
 _IDS: sa.Select[Any] = sa.select(client_transactions.c.event, client_transactions.c.txn_id).where(
     client_transactions.c.device == sa.bindparam("of_device"),
     client_transactions.c.event.in_(sa.bindparam("sent", expanding=True)),
 )
-_REMEMBER = client_transactions.insert()
+_REMEMBER = Hot(client_transactions.insert())

@@ -18,6 +18,11 @@ def make_table(tx: Write) -> None:
     notes.create(tx.conn)
 
 
+def drop_table(tx: Write) -> None:
+    """Drop the table; the database may be another test's next."""
+    notes.drop(tx.conn)
+
+
 def note(tx: Write, text: str) -> int:
     """Write a note; return its position."""
     position = tx.position()

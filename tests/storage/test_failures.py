@@ -14,7 +14,7 @@ from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write,
 from homeserver.storage.database import postgres as postgres_module
 from homeserver.storage.database import sqlite as sqlite_module
 from homeserver.storage.migrations import runner
-from tests.storage.notes import make_table, note, texts
+from tests.storage.notes import drop_table, make_table, note, texts
 from tests.support.proxy import Proxy
 
 
@@ -43,6 +43,7 @@ async def db(proxy: Proxy) -> AsyncIterator[PostgresDatabase]:
     await runner.prepare(database)
     await database.write(make_table)
     yield database
+    await database.write(drop_table)
     await database.close()
 
 
@@ -130,6 +131,7 @@ async def test_a_commit_that_the_server_did_not_make_is_an_error(db: PostgresDat
     assert all(isinstance(answer, DBAPIError) for answer in answers)
     await db.write(partial(write, text="alive"))
     assert told == await db.read(texts) == ["alive"]
+    await db.write(lambda tx: tx.conn.exec_driver_sql("DROP FUNCTION die CASCADE"))
 
 
 async def test_callers_do_not_wait_for_ever_to_hear_of_a_commit(
@@ -175,6 +177,7 @@ async def file(path: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sqli
     await runner.prepare(database)
     await database.write(make_table)
     yield database
+    await database.write(drop_table)
     await database.close()
 
 

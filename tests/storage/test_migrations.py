@@ -1,9 +1,12 @@
 """A database of any version becomes one of the newest; one of a newer version is left alone."""
 
 import asyncio
+import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -18,9 +21,25 @@ from homeserver.storage.migrations.runner import (
     prepare,
 )
 from homeserver.storage.schema import metadata
+from tests.conftest import DATABASES, POSTGRES
 from tests.storage.freeze import file
+from tests.support.world import beside
 
 AnyDatabase = SqliteDatabase | PostgresDatabase
+
+
+@pytest.fixture(params=DATABASES)
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """A database that no test had before, nor has after."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/isthmus.db"
+        return
+    name = f"isthmus_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(POSTGRES)
+    await admin.execute(f"CREATE DATABASE {name}")
+    yield beside(POSTGRES, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
 
 
 def described(conn: Connection) -> dict[str, Any]:

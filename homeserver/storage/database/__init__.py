@@ -4,9 +4,10 @@ Functions given to them are plain and synchronous, take a connection (or a `Writ
 in threads that own their connections, on PostgreSQL under `AsyncConnection.run_sync`; so one text serves both.
 
 **Group commit.** Writes that wait at the same time share one transaction and are answered only after its commit. One
-that fails is undone alone: on SQLite by a savepoint; on PostgreSQL, where a savepoint costs two round trips, the whole
-group is rolled back and done again with a savepoint for each. So a write function may run more than once and has no
-effect but on its connection and through `Write.after_commit`. It never runs again once it may have been committed.
+that fails is undone alone: the whole group is rolled back and done again with a savepoint for each, for savepoints cost
+too much (on PostgreSQL two round trips) to have them for the rare case. So a write function may run more than once and
+has no effect but on its connection and through `Write.after_commit`. It never runs again once it may have been
+committed.
 
 **One position.** A group locks the row of the position before anything else, so groups of all processes follow one
 another, and a reader that has seen position *p* never later finds a row at or below *p*. See
@@ -15,6 +16,7 @@ another, and a reader that has seen position *p* never later finds a row at or b
 
 from pathlib import Path
 
+from homeserver.storage.database.hot import Hot
 from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.database.sqlite import SqliteDatabase
 from homeserver.storage.database.writes import (
@@ -34,6 +36,7 @@ __all__ = [
     "LARGEST_GROUP",
     "Database",
     "Fresh",
+    "Hot",
     "Observer",
     "PostgresDatabase",
     "SqliteDatabase",

@@ -20,9 +20,11 @@ from homeserver.storage.database.writes import (
     Job,
     Numbers,
     Observer,
+    RunGroup,
     Write,
     next_moment,
-    run_in_savepoint,
+    run_apart,
+    run_together,
 )
 
 T = TypeVar("T")
@@ -112,19 +114,19 @@ class PostgresDatabase(Database):
     async def _write_group(self, group: list[Job[Any]]) -> None:
         """Commit `group`, each job with its result or its error. Raises if nothing of it was committed."""
         try:
-            committed = await self._commit(group, _write_together)
+            committed = await self._commit(group, run_together)
         except Exception as error:
             if not _is_lost(error):
                 raise
             # Nothing of it was committed, so it can be done again: the server was restarted, or ended the connection.
-            committed = await self._commit(group, _write_apart)
+            committed = await self._commit(group, run_apart)
         if not committed and len(group) > 1:
-            await self._commit(group, _write_apart)
+            await self._commit(group, run_apart)
 
-    async def _commit(self, group: list[Job[Any]], write: Callable[[Connection, list[Job[Any]]], str | None]) -> bool:
+    async def _commit(self, group: list[Job[Any]], run: RunGroup) -> bool:
         """Run the writes and commit them; return False if one failed and all were rolled back."""
         async with self._engine.connect() as conn:
-            transaction = await conn.run_sync(write, group)
+            transaction = await conn.run_sync(_run, group, run)
             if transaction is None:
                 return False
             try:
@@ -178,44 +180,20 @@ class PostgresDatabase(Database):
         await self._read_engine.dispose()
 
 
-def _begin(conn: Connection) -> tuple[Numbers, Fresh, str]:
-    """Lock the position; return it with an empty memory and the transaction's ID."""
+def _run(conn: Connection, group: list[Job[Any]], run: RunGroup) -> str | None:
+    """Run the writes of a group; return the transaction's ID, or None if one failed and all are to be rolled back."""
     conn.info["moment"] = next_moment()
     conn.info["fresh"] = memory = Fresh()
-    value, transaction = conn.execute(_LOCK_POSITION).one()
-    return Numbers(value), memory, transaction
-
-
-def _write_together(conn: Connection, group: list[Job[Any]]) -> str | None:
-    """Run the writes of a group one after the other; return the transaction's ID, or None once one fails."""
-    numbers, memory, transaction = _begin(conn)
-    before = numbers.value
-    for job in group:
-        try:
-            job.run(Write(conn, numbers, memory))
-        except Exception as error:
-            if _is_lost(error):
-                raise
-            job.fail(error)
-            return None
-        memory.keep()
-    _store(conn, numbers, before)
-    return transaction
-
-
-def _write_apart(conn: Connection, group: list[Job[Any]]) -> str | None:
-    """Run the writes of a group with a savepoint each; return the transaction's ID."""
-    numbers, memory, transaction = _begin(conn)
-    before = numbers.value
-    for job in group:
-        run_in_savepoint(conn, job, numbers, memory)
-    _store(conn, numbers, before)
-    return transaction
-
-
-def _store(conn: Connection, numbers: Numbers, before: int) -> None:
+    before, transaction = conn.execute(_LOCK_POSITION).one()
+    numbers = Numbers(before)
+    if not run(conn, group, numbers, memory):
+        for job in group:
+            if job.error is not None and _is_lost(job.error):
+                raise job.error
+        return None
     if numbers.value != before:
         conn.execute(STORE_POSITION, {"new_value": numbers.value})
+    return str(transaction)
 
 
 def _read_at_moment(conn: Connection, fn: Callable[[Connection], T]) -> T:

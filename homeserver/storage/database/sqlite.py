@@ -22,10 +22,12 @@ from homeserver.storage.database.writes import (
     Job,
     Numbers,
     Observer,
+    RunGroup,
     Write,
     current_position,
     next_moment,
-    run_in_savepoint,
+    run_apart,
+    run_together,
 )
 
 T = TypeVar("T")
@@ -111,7 +113,9 @@ class SqliteDatabase(Database):
         try:
             if self._conn is None:
                 self._conn = self._engine.connect()
-            memory = self._commit(self._conn, group)
+            memory = self._commit(self._conn, group, run_together)
+            if memory is None and len(group) > 1:
+                memory = self._commit(self._conn, group, run_apart)
         except Exception as error:
             log.exception("commit_failed")
             for job in group:
@@ -121,17 +125,19 @@ class SqliteDatabase(Database):
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._finish, group, loop.time() - started, memory)
 
-    def _commit(self, conn: Connection, group: list[Job[Any]]) -> Fresh:
+    def _commit(self, conn: Connection, group: list[Job[Any]], run: RunGroup) -> Fresh | None:
+        """Run the writes and commit them; return what they stored, or None if one failed and all were rolled back."""
         conn.info["moment"] = next_moment()
-        with conn.begin():
+        with conn.begin() as transaction:
             before = current_position(conn)
             if before != self._position:
                 self._untold = []  # another process has written since
             self._untold = [earlier for earlier in self._untold if not earlier.told]
             conn.info["fresh"] = memory = Fresh(tuple(self._untold))
             numbers = Numbers(before)
-            for job in group:
-                run_in_savepoint(conn, job, numbers, memory)
+            if not run(conn, group, numbers, memory):
+                transaction.rollback()
+                return None
             if numbers.value != before:
                 conn.execute(STORE_POSITION, {"new_value": numbers.value})
         self._position = numbers.value

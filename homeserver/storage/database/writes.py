@@ -148,11 +148,32 @@ class Job(Generic[T]):
             self.future.set_result(cast(T, self.result))
 
 
-def run_in_savepoint(conn: Connection, job: Job[Any], numbers: Numbers, memory: Fresh) -> None:
-    """Run a write so that it is undone alone if it fails.
+def run_together(conn: Connection, group: Sequence[Job[Any]], numbers: Numbers, memory: Fresh) -> bool:
+    """Run writes one after the other; return False, and run no more, once one fails: all are to be undone then."""
+    for job in group:
+        try:
+            job.run(Write(conn, numbers, memory))
+        except Exception as error:
+            job.fail(error)
+            return False
+        memory.keep()
+    return True
 
-    Raises only where the whole transaction is lost with it: the connection, or on SQLite a full disk.
+
+def run_apart(conn: Connection, group: Sequence[Job[Any]], numbers: Numbers, memory: Fresh) -> bool:
+    """Run writes so that each is undone alone if it fails; return True.
+
+    Raises only where the whole transaction is lost with one: the connection, or on SQLite a full disk.
     """
+    for job in group:
+        _run_in_savepoint(conn, job, numbers, memory)
+    return True
+
+
+RunGroup = Callable[[Connection, Sequence[Job[Any]], Numbers, Fresh], bool]
+
+
+def _run_in_savepoint(conn: Connection, job: Job[Any], numbers: Numbers, memory: Fresh) -> None:
     conn.exec_driver_sql("SAVEPOINT one_write")
     try:
         job.run(Write(conn, numbers, memory))

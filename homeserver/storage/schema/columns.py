@@ -5,7 +5,7 @@ Keys are ordered by bytes on both databases, whatever collation a PostgreSQL dat
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Integer, LargeBinary, MetaData, String, Text
 
 metadata = MetaData(
     naming_convention={
@@ -20,8 +20,20 @@ Number = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit integer; on SQLite the row ID where it is the primary key."""
 Key = Text().with_variant(String(collation="C"), "postgresql")
 """Text that is compared byte by byte."""
-Bytes = LargeBinary()
-Json = LargeBinary()
+
+
+class _Bytes(LargeBinary):
+    """Bytes that go to SQLite and come from it as they are; its driver needs no wrapper around each value."""
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return None if dialect.name == "sqlite" else super().bind_processor(dialect)  # type: ignore[no-untyped-call]
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        return None if dialect.name == "sqlite" else super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
+
+
+Bytes = _Bytes()
+Json = _Bytes()
 """JSON as bytes: stored as it was encoded, spliced into answers without being parsed."""
 
 
