@@ -47,9 +47,7 @@ def _translate(glob: str) -> str:
     Each `*` but the last takes the nearest place where what follows it fits, and never another (an atomic
     group), so a hostile glob cannot make matching slow.
     """
-    first, *others = (
-        "".join("." if char == "?" else re.escape(char) for char in part) for part in glob.split("*")
-    )
+    first, *others = ("".join("." if char == "?" else re.escape(char) for char in part) for part in glob.split("*"))
     if not others:
         return first
     *middle, last = others

@@ -145,9 +145,7 @@ def _signed_part(obj: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in obj.items() if key not in _NOT_SIGNED}
 
 
-def _with_signature(
-    obj: Mapping[str, Any], server_name: ServerName, key: SigningKey, message: bytes
-) -> dict[str, Any]:
+def _with_signature(obj: Mapping[str, Any], server_name: ServerName, key: SigningKey, message: bytes) -> dict[str, Any]:
     signature = unpadded_base64.encode(key.sign_bytes(message))
     signatures = dict(obj.get("signatures", {}))
     signatures[server_name] = {**signatures.get(server_name, {}), key.key_id: signature}

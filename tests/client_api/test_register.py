@@ -71,9 +71,7 @@ async def test_names_are_lower_cased(world: World) -> None:
     refused(await register(world, username="caROL"), 400, "M_USER_IN_USE")
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", "a b", "a:b", "@carol", "carol:hs1", "ünal", 'a"b', "a$b", "x" * 251]
-)
+@pytest.mark.parametrize("name", ["", " ", "a b", "a:b", "@carol", "carol:hs1", "ünal", 'a"b', "a$b", "x" * 251])
 async def test_a_name_outside_the_grammar_is_refused_before_authentication(world: World, name: str) -> None:
     refused(await register(world, username=name, auth=None), 400, "M_INVALID_USERNAME")
     refused(await world.request("GET", f"{CLIENT}/register/available", username=name), 400, "M_INVALID_USERNAME")
