@@ -228,10 +228,15 @@ def _query(request: web.BaseRequest, wanted: type[msgspec.Struct]) -> dict[str, 
         found = parse_qs(request.query_string, keep_blank_values=True, errors="strict", max_num_fields=200)
     except ValueError as error:
         raise InvalidParam(f"The query is not valid: {error}") from error
-    lists = {
-        f.encode_name for f in msgspec.structs.fields(wanted) if getattr(f.type, "__origin__", None) in (list, tuple)
-    }
+    lists = _lists(wanted)
     return {name: values if name in lists else values[0] for name, values in found.items()}
+
+
+@cache
+def _lists(wanted: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the parameters that a struct wants as lists."""
+    fields = msgspec.structs.fields(wanted)
+    return frozenset(f.encode_name for f in fields if getattr(f.type, "__origin__", None) in (list, tuple))
 
 
 def _response(reply: Reply) -> web.StreamResponse:

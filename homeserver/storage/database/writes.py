@@ -56,10 +56,13 @@ class Fresh:
     def get(self, kind: str, number: int) -> Any | None:
         """Return what stands under a kind and a number, or None."""
         key = (kind, number)
-        for stored in (self._new, self._kept, *(group._kept for group in reversed(self._before))):
-            if (found := stored.get(key)) is not None:
-                return found
-        return None
+        found = self._new.get(key)
+        if found is None:
+            found = self._kept.get(key)
+        for group in reversed(self._before):
+            if found is None:
+                found = group._kept.get(key)
+        return found
 
     def put(self, kind: str, number: int, value: object) -> None:
         """Remember what the running write has stored."""
