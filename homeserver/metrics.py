@@ -4,8 +4,7 @@ One `Metrics` is made by the composition root and handed to whoever counts. Labe
 (routes, methods, statuses), never from what a client sends, so that the number of series stays bounded.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -79,14 +78,9 @@ class Metrics:
         self._requests.labels(endpoint, method, str(status)).inc()
         self._request_seconds.labels(endpoint, method).observe(seconds)
 
-    @contextmanager
-    def request_pending(self) -> Iterator[None]:
-        """Count a request as being worked on within the block."""
-        self._pending.inc()
-        try:
-            yield
-        finally:
-            self._pending.dec()
+    def watch_pending(self, count: Callable[[], int]) -> None:
+        """Take the number of requests that are being worked on from `count` whenever it is asked for."""
+        self._pending.set_function(count)
 
     def batch_written(self, writes: int, seconds: float) -> None:
         """Count a commit of the database and how many writes shared it."""

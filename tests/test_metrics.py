@@ -50,9 +50,11 @@ def test_commits_and_the_writes_that_share_them_are_counted() -> None:
 def test_pending_requests_and_waiters_are_what_they_are_now() -> None:
     metrics = Metrics()
     metrics.watch_waiters(lambda: 7)
-    with metrics.request_pending():
-        assert "isthmus_http_requests_pending 1.0" in metrics.page().decode()
+    pending = [1, 2]
+    metrics.watch_pending(lambda: len(pending))
+    assert "isthmus_http_requests_pending 2.0" in metrics.page().decode()
 
+    pending.clear()
     assert "isthmus_http_requests_pending 0.0" in metrics.page().decode()
     assert "isthmus_live_waiters 7.0" in metrics.page().decode()
 
