@@ -54,6 +54,7 @@ from homeserver.services.rooms import Rooms
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.spaces import Spaces
+from homeserver.services.successions import Successions
 from homeserver.services.summaries import Summaries
 from homeserver.services.sync import Sync
 from homeserver.services.sync.assemble import Assembler
@@ -163,7 +164,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     credentials = Credentials(server_name, db, passwords, limits)
     interactive_auth = InteractiveAuth(db, clock, ids, AuthStages(db, clock, credentials).all())
     devices = Devices(db, interactive_auth, sessions)
-    memberships = Memberships(db, timeline)
+    push_rules = PushRules(db, live)
+    successions = Successions(timeline, push_rules)
+    memberships = Memberships(db, timeline, successions)
     visibility = Visibility(names, events, snapshots)
     rendering = Rendering(events, visibility, Aggregations(names, events, visibility), clock)
     views = RoomViews(names, events, snapshots)
@@ -172,7 +175,6 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
     presence = Presence(db, clock, names, live, config.presence.enabled)
     profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
-    push_rules = PushRules(db, live)
     typing = Typing(db, clock, names, live)
     timeline.movers.extend((typing.moved, presence.moved))
     devices.on_removal.append(presence.devices_removed)
@@ -221,7 +223,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         calls=Calls(config.voip, clock),
         rooms=Rooms(db, timeline),
         memberships=memberships,
-        upgrades=Upgrades(db, timeline),
+        upgrades=Upgrades(db, timeline, successions),
         aliases=Aliases(db, timeline, views),
         public_rooms=PublicRooms(db, timeline, views),
         summaries=Summaries(db, views),

@@ -52,7 +52,7 @@ class CreateRoom(msgspec.Struct):
         if self.room_alias_name is not None:
             alias = new_alias(self.room_alias_name, server_name)
         return NewRoom(
-            version=known_version(self.room_version or default_version),
+            version=known_version(default_version if self.room_version is None else self.room_version),
             preset=self.preset or (Preset.PUBLIC if public else Preset.PRIVATE),
             published=public,
             alias=alias,

@@ -16,6 +16,7 @@ from homeserver.model.rooms import RoomMembership
 from homeserver.services import access, member_events
 from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.aliases import find_room
+from homeserver.services.successions import Successions
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import memberships
 from homeserver.storage.database import Database, Write
@@ -35,6 +36,7 @@ class Memberships:
 
     db: Database
     timeline: Timeline
+    successions: Successions
 
     async def join(self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None) -> RoomID:
         """Join a room; return its ID. Who is in it already stays there, and nothing is sent.
@@ -49,6 +51,7 @@ class Memberships:
             standing = memberships.of_user_in(tx.conn, turn.room.nid, who.user)
             if standing is None or standing.membership is not Membership.JOIN:
                 self._append(turn, who.user_id, who.user_id, Membership.JOIN, reason)
+                self.successions.follow(turn, who.user)
             return turn.room.room_id
 
         return await self.db.write(write)

@@ -61,19 +61,20 @@ class PushRules:
         row = await self.db.read(lambda conn: push_rules.of_user(conn, who.user))
         return decode(row[1] if row is not None else None)
 
-    async def _change(self, who: Requester, change: Callable[[StoredRules], StoredRules]) -> None:
-        def write(tx: Write) -> None:
-            row = push_rules.of_user(tx.conn, who.user)
-            stored = decode(row[1] if row is not None else None)
-            changed = change(stored)
-            if changed == stored:
-                return
-            encoded = msgspec.json.encode(changed)
-            position = push_rules.store(tx, who.user, encoded)
-            tx.after_commit(self._compiled.learn, who.user, position, compile_rules(encoded))
-            tx.after_commit(self.live.ring_users, position, [who.user])
+    def change(self, tx: Write, user: UserNid, change: Callable[[StoredRules], StoredRules]) -> None:
+        """Change the rules of a user as part of a write. Raises what `change` raises."""
+        row = push_rules.of_user(tx.conn, user)
+        stored = decode(row[1] if row is not None else None)
+        changed = change(stored)
+        if changed == stored:
+            return
+        encoded = msgspec.json.encode(changed)
+        position = push_rules.store(tx, user, encoded)
+        tx.after_commit(self._compiled.learn, user, position, compile_rules(encoded))
+        tx.after_commit(self.live.ring_users, position, [user])
 
-        await self.db.write(write)
+    async def _change(self, who: Requester, change: Callable[[StoredRules], StoredRules]) -> None:
+        await self.db.write(lambda tx: self.change(tx, who.user, change))
 
 
 def event_content(stored: bytes | None, user_id: UserID) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from homeserver.services.aliases import CANONICAL_ALIAS, without_aliases
 from homeserver.services.member_events import is_restricted
 from homeserver.services.room_views import SPACE
 from homeserver.services.rooms import ABOVE_ADMINISTRATORS, ADMINISTRATOR, begin, check_creators, new_room_id
+from homeserver.services.successions import Successions
 from homeserver.services.timeline import CREATE, MEMBER, POWER_LEVELS, Timeline, Turn
 from homeserver.storage import aliases, memberships, rooms, spaces
 from homeserver.storage.database import Database, Write
@@ -46,6 +47,7 @@ class Upgrades:
 
     db: Database
     timeline: Timeline
+    successions: Successions
 
     async def upgrade(
         self, who: Requester, room_id: RoomID, version: RoomVersion, additional_creators: Sequence[str]
@@ -71,6 +73,7 @@ class Upgrades:
             self._ban(new, who.user_id, bans[:BANS_IN_A_WRITE])
             self._settle_levels(new, who.user_id, levels)
             self._close(old, who.user_id)
+            self.successions.follow(new, who.user)
             return new, bans[BANS_IN_A_WRITE:]
 
         new, bans = await self.db.write(write)

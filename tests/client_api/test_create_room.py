@@ -271,6 +271,7 @@ async def test_a_taken_alias_makes_no_room(world: World, alice: User, bob: User)
         ({"room_version": "13"}, 400, "M_UNSUPPORTED_ROOM_VERSION"),
         ({"room_version": "org.example.own"}, 400, "M_UNSUPPORTED_ROOM_VERSION"),
         ({"room_version": 11}, 400, "M_BAD_JSON"),
+        ({"room_version": ""}, 400, "M_UNSUPPORTED_ROOM_VERSION"),
         ({"room_alias_name": "two words"}, 400, "M_INVALID_PARAM"),
         ({"room_alias_name": ""}, 400, "M_INVALID_PARAM"),
         ({"room_alias_name": "a:b"}, 400, "M_INVALID_PARAM"),

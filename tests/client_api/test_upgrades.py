@@ -247,3 +247,38 @@ async def test_who_may_not_send_tombstones_upgrades_nothing(world: World, alice:
     refused(await bob.post(f"/rooms/{q(room)}/upgrade", {"new_version": "12"}), 403, "M_FORBIDDEN")
     refused(await bob.post("/rooms/!none:hs1/upgrade", {"new_version": "12"}), 403, "M_FORBIDDEN")
     assert await footprint(world) == before
+
+
+async def test_what_people_have_set_for_the_old_room_goes_with_them_into_the_new_one(alice: User, bob: User) -> None:
+    room = await alice.creates_room(bob, preset="public_chat")
+    await bob.joins(room)
+    mute = {"conditions": [{"kind": "event_match", "key": "room_id", "pattern": room}], "actions": []}
+    for person in (alice, bob):
+        ok(await person.put(f"/user/{person.user_id}/rooms/{q(room)}/tags/m.favourite", {"order": 0.5}))
+        ok(await person.put(f"/pushrules/global/override/{q(room)}", mute))
+        ok(await person.put(f"/pushrules/global/room/{q(room)}", {"actions": ["notify"]}))
+        ok(await person.put(f"/user/{person.user_id}/account_data/m.direct", {"@x:hs1": [room], "@y:hs1": "?"}))
+
+    new = await upgrade(alice, room)
+    await bob.joins(new)
+
+    for person in (alice, bob):
+        tags = ok(await person.get(f"/user/{person.user_id}/rooms/{q(new)}/tags"))["tags"]
+        assert tags == {"m.favourite": {"order": 0.5}}
+        rule = ok(await person.get(f"/pushrules/global/override/{q(new)}"))
+        assert rule["conditions"] == [{"kind": "event_match", "key": "room_id", "pattern": new}]
+        assert ok(await person.get(f"/pushrules/global/room/{q(new)}"))["actions"] == ["notify"]
+        direct = ok(await person.get(f"/user/{person.user_id}/account_data/m.direct"))
+        assert direct == {"@x:hs1": [room, new], "@y:hs1": "?"}
+
+
+async def test_a_room_that_only_claims_to_replace_another_gets_no_settings(alice: User, bob: User) -> None:
+    room = await alice.creates_room(bob, preset="public_chat")
+    await bob.joins(room)
+    ok(await bob.put(f"/user/{bob.user_id}/rooms/{q(room)}/tags/m.favourite"))
+    claim = {"predecessor": {"room_id": room, "event_id": "$x"}}
+    false = await alice.creates_room(preset="public_chat", creation_content=claim)
+
+    await bob.joins(false)
+
+    assert ok(await bob.get(f"/user/{bob.user_id}/rooms/{q(false)}/tags")) == {"tags": {}}
