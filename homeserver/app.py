@@ -16,6 +16,7 @@ from homeserver.background import prune
 from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
 from homeserver.http.door import Door
+from homeserver.http.listener import Listener
 from homeserver.http.routing import Router
 from homeserver.metrics import CONTENT_TYPE, Metrics
 from homeserver.services import Services, media
@@ -98,7 +99,7 @@ class Application:
     async def start(self) -> list[str]:
         """Listen and start the loops; return the addresses listened at."""
         await self.services.presence.recall()
-        client = web.Server(self.door, handler_cancellation=True, access_log=None)
+        client = Listener(self.door, handler_cancellation=True, access_log=None)
         addresses = [await self._listen(client, place) for place in self.config.http.listen]
         if self.config.metrics.listen:
             await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)
@@ -245,6 +246,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         user_directory=UserDirectory(db),
     )
     door = Door(Router(client_api.ROUTES + admin_api.ROUTES), services, metrics.request_answered)
+    metrics.watch_pending(lambda: door.pending)
     return Application(config, services, metrics, db, door)
 
 

@@ -14,7 +14,7 @@ The text of an error is public; what must not be told goes into the cause (`rais
 Source: https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -275,6 +275,11 @@ class MethodNotAllowed(Unrecognized):
     """The endpoint exists, but not with this method."""
 
     status = 405
+
+    def __init__(self, message: str, allowed: Sequence[str] = ()) -> None:
+        """Take the public message and the methods that the endpoint has."""
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class LimitExceeded(MatrixError):

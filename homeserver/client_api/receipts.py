@@ -3,17 +3,24 @@
 https://spec.matrix.org/v1.19/client-server-api/#receipts and #read-and-unread-markers
 """
 
+from typing import Any
+
 import msgspec
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import EventID, RoomID, parse_event_id
 from homeserver.errors import InvalidParam
-from homeserver.http.bodies import JsonObject
 from homeserver.http.routing import Call, Json, Routes
 from homeserver.model.receipts import MAIN_THREAD, UNTHREADED, ReceiptKind
 from homeserver.services.receipts import Mark
 
 routes = Routes()
+
+
+class ReceiptBody(msgspec.Struct):
+    """Which thread a receipt is about; whatever is no thread has an error code of its own."""
+
+    thread_id: Any = msgspec.UNSET
 
 
 class MarkersBody(msgspec.Struct):
@@ -26,10 +33,10 @@ class MarkersBody(msgspec.Struct):
 
 @routes.post("/_matrix/client/v3/rooms/{room_id}/receipt/{receipt_type}/{event_id}")
 async def send_receipt(
-    call: Call, room_id: RoomID, receipt_type: ReceiptKind, event_id: EventID, body: JsonObject
+    call: Call, room_id: RoomID, receipt_type: ReceiptKind, event_id: EventID, body: ReceiptBody
 ) -> Json:
     """Say how far the caller has read in a room or a thread."""
-    mark = Mark(receipt_type, event_id, _thread(receipt_type, body))
+    mark = Mark(receipt_type, event_id, _thread(receipt_type, body.thread_id))
     await call.services.receipts.mark(call.who, room_id, [mark])
     call.services.presence.active(call.who)
     return {}
@@ -49,10 +56,9 @@ async def set_markers(call: Call, room_id: RoomID, body: MarkersBody) -> Json:
     return {}
 
 
-def _thread(kind: ReceiptKind, body: JsonObject) -> str:
-    if "thread_id" not in body:
+def _thread(kind: ReceiptKind, thread: Any) -> str:
+    if thread is msgspec.UNSET:
         return UNTHREADED
-    thread = body["thread_id"]
     if kind is ReceiptKind.FULLY_READ:
         raise InvalidParam("thread_id: m.fully_read is not about a thread")
     if not isinstance(thread, str) or not thread:

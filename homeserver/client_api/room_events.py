@@ -10,6 +10,12 @@ from homeserver.http.routing import Call, Json, Routes
 routes = Routes()
 
 
+class RedactBody(msgspec.Struct):
+    """Why an event is redacted."""
+
+    reason: str | None = None
+
+
 class SendQuery(msgspec.Struct):
     """A delayed event (MSC4140) is refused: sent at once it would say the opposite of what was meant."""
 
@@ -46,11 +52,8 @@ async def set_state(
 
 
 @routes.put("/_matrix/client/v3/rooms/{room_id}/redact/{event_id}/{txn_id}", limit="messages")
-async def redact(call: Call, room_id: RoomID, event_id: EventID, txn_id: str, body: JsonObject) -> Json:
+async def redact(call: Call, room_id: RoomID, event_id: EventID, txn_id: str, body: RedactBody) -> Json:
     """Redact an event."""
     call.services.presence.active(call.who)
-    reason = body.get("reason")
-    if reason is not None and not isinstance(reason, str):
-        raise InvalidParam("reason: must be a string")
-    content = {} if reason is None else {"reason": reason}
+    content = {} if body.reason is None else {"reason": body.reason}
     return {"event_id": await call.services.messages.redact(call.who, room_id, event_id, content, txn_id)}

@@ -6,6 +6,7 @@ else is a fault of ours, logged with the request's id and answered with 500.
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,8 @@ from urllib.parse import parse_qs
 import msgspec
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from homeserver.errors import (
     InvalidParam,
@@ -23,6 +25,7 @@ from homeserver.errors import (
     MatrixError,
     MethodNotAllowed,
     MissingToken,
+    NotJson,
     RequestTimeout,
     TooLarge,
     Unavailable,
@@ -52,6 +55,8 @@ OLD_PREFIXES = (
 )
 """Paths of before Matrix 1.1, under which clients still ask; they answer where the old path itself is not known."""
 
+_HOP = re.compile(r"(?P<v4>[0-9.]+)(?::[0-9]+)?|\[?(?P<v6>[0-9A-Fa-f:.]+)(?:\](?::[0-9]+)?)?")
+
 
 @dataclass(slots=True)
 class Door:
@@ -73,7 +78,7 @@ class Door:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        path = request.raw_path.partition("?")[0]
+        path = _path(request)
         endpoint: Endpoint | None = None
         try:
             endpoint, values = self._find(request.method, path)
@@ -83,12 +88,12 @@ class Door:
                 assert endpoint is not None
                 response = _response(await self._ask_in_turn(request, endpoint, values))
         except MatrixError as error:
-            response = _error(error)
+            response = error_response(error)
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception:
             log.exception("request_failed", method=request.method, path=path)
-            response = _error_body(500, {"errcode": "M_UNKNOWN", "error": "Internal server error"})
+            response = fault_response()
         seconds = loop.time() - started
         self.observe(endpoint.path if endpoint is not None else "unknown", request.method, response.status, seconds)
         log.debug("request", method=request.method, path=path, status=response.status, ms=round(seconds * 1000, 1))
@@ -110,7 +115,7 @@ class Door:
             raise Unrecognized("Unrecognized request")
         methods, values = found
         if method not in methods:
-            raise MethodNotAllowed("This endpoint does not take that method")
+            raise MethodNotAllowed("This endpoint does not take that method", tuple(methods))
         return methods[method], values
 
     async def _ask_in_turn(self, request: web.BaseRequest, endpoint: Endpoint, values: list[str]) -> Reply:
@@ -133,6 +138,7 @@ class Door:
         arguments = endpoint.arguments(values)
         if endpoint.query is not None:
             arguments["query"] = convert_query(_query(request, endpoint.query), endpoint.query)
+        await _encourage(request)
         if endpoint.body is not None:
             arguments["body"] = await self._body(request, endpoint.body)
         elif not endpoint.raw_body and request.can_read_body:
@@ -154,10 +160,11 @@ class Door:
 
     async def _body(self, request: web.BaseRequest, wanted: type[Any]) -> Any:
         raw = await self._read(request)
+        if wanted is JsonObject:
+            # Nothing at all is no empty object: what got lost on the way must not wipe out what stands there.
+            return parse_object(raw)
         # Clients send nothing where every field is optional.
         body = parse_object(raw) if raw.strip() else {}
-        if wanted is JsonObject:
-            return body
         if b"\\u0000" in raw:
             # Names and texts go into the database, and PostgreSQL's texts cannot hold it.
             refuse_nul(body)
@@ -169,6 +176,8 @@ class Door:
                 return await self._read_all(request)
         except TimeoutError as error:
             raise RequestTimeout("The body took too long") from error
+        except (web.RequestPayloadError, PayloadEncodingError) as error:
+            raise NotJson("The body is not encoded as its headers say") from error
 
     async def _read_all(self, request: web.BaseRequest) -> bytes:
         most = self.services.config.http.max_body_bytes
@@ -185,20 +194,32 @@ class Door:
 
     def _address(self, request: web.BaseRequest) -> str:
         peer = request.remote or ""
-        forwarded = request.headers.get("X-Forwarded-For")
+        forwarded = request.headers.getall("X-Forwarded-For", None)
         if not forwarded:
             return peer
-        return client_address(peer, forwarded, self.services.config.http.trusted_proxies)
+        return client_address(peer, ",".join(forwarded), self.services.config.http.trusted_proxies)
 
 
 def client_address(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
-    """Return the nearest address in `X-Forwarded-For` that is not one of our proxies'."""
+    """Return the nearest address in `X-Forwarded-For` that is not one of our proxies'.
+
+    The header may have come in several lines, in order: some proxies add a line of their own to what the client sent.
+    """
     address = peer
-    for hop in [*reversed(forwarded.split(",")), ""]:
-        if not _is_trusted(address, trusted) or not hop.strip():
-            return address
-        address = hop.strip()
+    for hop in reversed(forwarded.split(",")):
+        if not _is_trusted(address, trusted) or (before := _ip(hop)) is None:
+            break
+        address = before
     return address
+
+
+def _ip(hop: str) -> str | None:
+    """Return the IP address of a hop, which may have a port; None if it is none."""
+    found = _HOP.fullmatch(hop.strip())
+    try:
+        return str(ipaddress.ip_address(found["v6"] or found["v4"])) if found is not None else None
+    except ValueError:
+        return None
 
 
 def _is_trusted(address: str, trusted: Sequence[str]) -> bool:
@@ -206,12 +227,34 @@ def _is_trusted(address: str, trusted: Sequence[str]) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
+    # A socket for both families shows an IPv4 peer as ::ffff:127.0.0.1.
+    ip = getattr(ip, "ipv4_mapped", None) or ip
     return any(ip in _network(network) for network in trusted)
 
 
 @cache
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(text, strict=False)
+
+
+def _path(request: web.BaseRequest) -> str:
+    """Return the path as it was sent, percent-encoded."""
+    path = request.raw_path.partition("?")[0]
+    if path.startswith(("http://", "https://")):
+        # https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2: proxies are asked in this form, and servers take it too.
+        return "/" + path.split("/", 3)[3] if path.count("/") > 2 else "/"
+    return path
+
+
+async def _encourage(request: web.BaseRequest) -> None:
+    """Let a client that asks first whether its body is welcome send it, now that it is.
+
+    https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+    """
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # That was no part of the answer yet.
+        request.writer.output_size = 0
 
 
 def _token(request: web.BaseRequest) -> str | None:
@@ -224,10 +267,15 @@ def _token(request: web.BaseRequest) -> str | None:
 
 def _query(request: web.BaseRequest, wanted: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the query's parameters; one that the struct wants as a list is a list."""
+    # `request.query_string` is decoded once already.
+    raw = request.raw_path.partition("?")[2]
     try:
-        found = parse_qs(request.query_string, keep_blank_values=True, errors="strict", max_num_fields=200)
+        found = parse_qs(raw, keep_blank_values=True, errors="strict", max_num_fields=200)
     except ValueError as error:
         raise InvalidParam(f"The query is not valid: {error}") from error
+    for name, values in found.items() if "%00" in raw else ():
+        for value in values:
+            refuse_nul(value, name)
     lists = _lists(wanted)
     return {name: values if name in lists else values[0] for name, values in found.items()}
 
@@ -252,12 +300,20 @@ def _response(reply: Reply) -> web.StreamResponse:
     return web.Response(body=orjson.dumps(reply), headers=CORS, content_type="application/json")
 
 
-def _error(error: MatrixError) -> web.Response:
+def error_response(error: MatrixError) -> web.Response:
+    """Return the answer that tells a client of an error."""
     response = _error_body(error.status, error.body())
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join((*error.allowed, "OPTIONS"))
     retry_after_ms = error.fields.get("retry_after_ms")
     if isinstance(error, LimitExceeded | Unavailable) and isinstance(retry_after_ms, int):
         response.headers["Retry-After"] = str(-(-retry_after_ms // 1000))
     return response
+
+
+def fault_response() -> web.Response:
+    """Return the answer to a request that we failed to answer; what happened is for the log alone."""
+    return _error_body(500, {"errcode": "M_UNKNOWN", "error": "Internal server error"})
 
 
 def _error_body(status: int, body: dict[str, Any]) -> web.Response:
