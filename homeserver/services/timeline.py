@@ -174,7 +174,7 @@ class Timeline:
         stripped = None
         if pdu.state_key is not None:
             if pdu.type == MEMBER and pdu.content.get("membership") in ("invite", "knock"):
-                stripped = self._stripped_state(turn)
+                stripped = self._stripped_state(turn, pdu.sender)
             slot = self.names.intern_slot(tx, pdu.type, pdu.state_key)
             turn.snapshot = self.snapshots.store(tx, turn.room.nid, turn.snapshot, {slot: nid})
         assert turn.snapshot is not None
@@ -216,11 +216,12 @@ class Timeline:
         for tell in self.movers if moved else ():
             tx.after_commit(tell, event.room, user, user_id, joined)
 
-    def _stripped_state(self, turn: Turn) -> bytes:
-        """Return the stripped state of a room as a JSON list; the create event whole, as since v1.16."""
+    def _stripped_state(self, turn: Turn, sender: UserID) -> bytes:
+        """Return the stripped state of a room as a JSON list, with who invites."""
         conn = turn.tx.conn
-        slots = self.names.slots(conn, STRIPPED)
-        nids = [nid for pair in STRIPPED if pair in slots and (nid := turn.state.get(slots[pair])) is not None]
+        wanted = (*STRIPPED, (MEMBER, sender))
+        slots = self.names.slots(conn, wanted)
+        nids = [nid for pair in wanted if pair in slots and (nid := turn.state.get(slots[pair])) is not None]
         found = self.events.by_nids(conn, nids)
         return b"[" + b",".join(found[nid].stripped() for nid in nids) + b"]"
 

@@ -113,6 +113,7 @@ async def test_an_invite_comes_with_stripped_state(alice: User, bob: User) -> No
     assert "m.room.create" in named
     own = next(e for e in events if e["type"] == "m.room.member" and e["state_key"] == bob.user_id)
     assert own["content"]["membership"] == "invite"
+    assert alice.user_id in {e["state_key"] for e in events if e["type"] == "m.room.member"}
     assert "rooms" not in await bob.syncs()
 
 
