@@ -14,7 +14,7 @@ from federation.core.ids import EventID
 from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
-from homeserver.storage.database import Hot, Write, fresh, moment, next_moment
+from homeserver.storage.database import Hot, Write, among, fresh, moment, next_moment, numbers
 from homeserver.storage.names import Names
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, events, rooms, state_slots
@@ -55,13 +55,18 @@ class Events:
                 missing.append(nid)
         for start in range(0, len(missing), MOST_IN_A_QUERY):
             part = missing[start : start + MOST_IN_A_QUERY]
-            for event in self._query(conn, _SELECT.where(events.c.nid.in_(part))):
+            for event in self._query(conn, _BY_NIDS, numbers(conn, part)):
                 found[event.nid] = event
         return found
 
     def known(self, nid: EventNid) -> Event | None:
         """Return an event if it is in memory."""
         return self._cached(nid)
+
+    def known_by_id(self, event_id: EventID) -> Event | None:
+        """Return an event by its ID if it is in memory."""
+        nid = self._ids.get(event_id)
+        return self._cached(nid) if nid is not None else None
 
     def by_nid(self, conn: Connection, nid: EventNid) -> Event:
         """Return the event with a number that the store gave out."""
@@ -84,7 +89,7 @@ class Events:
                 missing.append(event_id)
         for start in range(0, len(missing), MOST_IN_A_QUERY):
             part = missing[start : start + MOST_IN_A_QUERY]
-            for event in self._query(conn, _SELECT.where(events.c.event_id.in_(part))):
+            for event in self._query(conn, _BY_IDS, part):
                 found[event.event_id] = event
         return found
 
@@ -239,9 +244,9 @@ class Events:
             self._ids.pop(event.event_id, None)
             self._bytes -= event.size
 
-    def _query(self, conn: Connection, query: sa.Select[Any]) -> list[Event]:
+    def _query(self, conn: Connection, query: sa.Select[Any], wanted: object) -> list[Event]:
         began, memory = moment(conn), fresh(conn)
-        loaded = [_event(row) for row in conn.execute(query)]
+        loaded = [_event(row) for row in conn.execute(query, {"wanted": wanted})]
         for event in loaded:
             # What the running group has stored may never be committed.
             if memory is None or memory.get("event", event.nid) is None:
@@ -292,6 +297,8 @@ _SELECT = (
     .join(rooms, rooms.c.nid == events.c.room)
     .outerjoin(state_slots, state_slots.c.nid == events.c.slot)
 )
+_BY_NIDS = _SELECT.where(among(events.c.nid, "wanted"))
+_BY_IDS = _SELECT.where(events.c.event_id.in_(sa.bindparam("wanted", expanding=True)))
 _IN_ROOM = (
     sa.select(events.c.nid)
     .where(

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isqrt
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import sqlalchemy as sa
 from rpds import HashTrieMap
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
-from homeserver.storage.database import Hot, Write, fresh
+from homeserver.storage.database import Hot, Write, among, fresh, numbers
 from homeserver.storage.schema.rooms import snapshots
 
 if TYPE_CHECKING:
@@ -225,11 +225,17 @@ class Snapshots:
                 self._entries -= _weight(oldest)
 
 
-def _rows(conn: Connection, nids: Sequence[SnapshotNid]) -> dict[SnapshotNid, Row[Any]]:
-    found: dict[SnapshotNid, Row[Any]] = {}
+class _Row(NamedTuple):
+    nid: SnapshotNid
+    base: SnapshotNid | None
+    entries: bytes
+
+
+def _rows(conn: Connection, nids: Sequence[SnapshotNid]) -> dict[SnapshotNid, _Row]:
+    found: dict[SnapshotNid, _Row] = {}
     for start in range(0, len(nids), MOST_IN_A_QUERY):
-        for row in conn.execute(_MANY, {"wanted": nids[start : start + MOST_IN_A_QUERY]}):
-            found[row.nid] = row
+        for row in _MANY.run(conn, {"wanted": numbers(conn, nids[start : start + MOST_IN_A_QUERY])}):
+            found[row[0]] = _Row(*row)
     return found
 
 
@@ -257,8 +263,8 @@ def _applied(state: State, updates: Mapping[SlotNid, EventNid]) -> State:
 
 
 _SELECT = sa.select(snapshots.c.base, snapshots.c.entries).where(snapshots.c.nid == sa.bindparam("wanted"))
-_MANY: sa.Select[Any] = sa.select(snapshots.c.nid, snapshots.c.base, snapshots.c.entries).where(
-    snapshots.c.nid.in_(sa.bindparam("wanted", expanding=True))
+_MANY = Hot(
+    sa.select(snapshots.c.nid, snapshots.c.base, snapshots.c.entries).where(among(snapshots.c.nid, "wanted"))
 )
 _INSERT = Hot(
     snapshots.insert()

@@ -1,66 +1,53 @@
 """The newest events of many rooms at once: one statement, and for each room no more rows than are wanted."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from homeserver.model.events import Status
 from homeserver.model.nids import EventNid, RoomNid, SnapshotNid
+from homeserver.storage.database import Hot, among, numbers
 from homeserver.storage.schema.rooms import events, rooms
 
 
 def newest(
-    conn: Connection, wanted: Iterable[RoomNid], *, after: int, until: int, limit: int
+    conn: Connection, wanted: Collection[RoomNid], *, after: int, until: int, limit: int
 ) -> dict[RoomNid, list[EventNid]]:
     """Return for each room its accepted events with `after` < nid <= `until`, newest first, at most `limit`."""
     found: dict[RoomNid, list[EventNid]] = {}
-    for room, nid in _newest(conn, list(wanted), after, until, limit):
-        found.setdefault(RoomNid(room), []).append(EventNid(nid))
+    values = {"wanted": numbers(conn, wanted), "first": after, "last": until, "most": limit}
+    for room, nid in _NEWEST.run(conn, values):
+        found.setdefault(room, []).append(nid)
     for nids in found.values():
         nids.sort(reverse=True)
     return found
 
 
-def _newest(conn: Connection, wanted: list[RoomNid], after: int, until: int, limit: int) -> Iterable[tuple[int, int]]:
-    inner = (
-        sa.select(events.c.nid)
-        .where(
-            events.c.room == rooms.c.nid,
-            events.c.nid > after,
-            events.c.nid <= until,
-            events.c.status == int(Status.ACCEPTED),
-        )
-        .order_by(events.c.nid.desc())
-        .limit(limit)
-        .correlate(rooms)
-    )
-    return conn.execute(_for_each(conn, inner, wanted))
+def states_at(conn: Connection, wanted: Collection[RoomNid], position: int) -> dict[RoomNid, SnapshotNid]:
+    """Return for each room the snapshot of its resolved state as of a position; rooms younger than it are missing."""
+    rows = _STATES.run(conn, {"wanted": numbers(conn, wanted), "last": position, "most": 1})
+    return {room: room_snapshot or snapshot for room, _, room_snapshot, snapshot in rows}
 
 
-def _for_each(conn: Connection, inner: sa.Select[int], wanted: list[RoomNid]) -> sa.Select[int, int]:
-    """Return the query that gives what `inner` gives, for each of the rooms."""
-    if conn.dialect.name == "postgresql":
-        each = inner.lateral("each")
-        both = rooms.join(each, sa.true())
-        return sa.select(rooms.c.nid, each.c.nid).select_from(both).where(rooms.c.nid.in_(wanted))
+def _for_each(inner: sa.Select[Any]) -> Hot:
+    """Return the statement that gives what `inner` gives, for each of the rooms."""
+    inner = inner.where(events.c.room == rooms.c.nid, events.c.nid <= sa.bindparam("last"))
+    inner = inner.order_by(events.c.nid.desc()).limit(sa.bindparam("most", type_=sa.Integer)).correlate(rooms)
+    each = inner.lateral("each")
+    lateral = sa.select(rooms.c.nid, *each.c).select_from(rooms.join(each, sa.true()))
     # SQLite knows no LATERAL, but runs a correlated subquery with its own limit for each room.
     outer = events.alias("outer_events")
-    both = rooms.join(outer, outer.c.nid.in_(inner))
-    return sa.select(rooms.c.nid, outer.c.nid).select_from(both).where(rooms.c.nid.in_(wanted))
+    both = rooms.join(outer, outer.c.nid.in_(inner.with_only_columns(events.c.nid)))
+    correlated = sa.select(rooms.c.nid, *(outer.c[column.name] for column in each.c)).select_from(both)
+    these = among(rooms.c.nid, "wanted")
+    return Hot(correlated.where(these), postgresql=lateral.where(these))
 
 
-def states_at(conn: Connection, wanted: Iterable[RoomNid], position: int) -> dict[RoomNid, SnapshotNid]:
-    """Return for each room the snapshot of its resolved state as of a position; rooms younger than it are missing."""
-    inner = (
-        sa.select(events.c.nid)
-        .where(events.c.room == rooms.c.nid, events.c.nid <= position, events.c.snapshot.is_not(None))
-        .order_by(events.c.nid.desc())
-        .limit(1)
-        .correlate(rooms)
-    )
-    last = {nid: RoomNid(room) for room, nid in conn.execute(_for_each(conn, inner, list(wanted)))}
-    query = sa.select(events.c.nid, sa.func.coalesce(events.c.room_snapshot, events.c.snapshot)).where(
-        events.c.nid.in_(list(last))
-    )
-    return {last[nid]: SnapshotNid(snapshot) for nid, snapshot in conn.execute(query)}
+_NEWEST = _for_each(
+    sa.select(events.c.nid).where(events.c.nid > sa.bindparam("first"), events.c.status == int(Status.ACCEPTED))
+)
+_STATES = _for_each(
+    sa.select(events.c.nid, events.c.room_snapshot, events.c.snapshot).where(events.c.snapshot.is_not(None))
+)

@@ -16,7 +16,7 @@ another, and a reader that has seen position *p* never later finds a row at or b
 
 from pathlib import Path
 
-from homeserver.storage.database.hot import Hot
+from homeserver.storage.database.hot import Hot, among, numbers
 from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.database.sqlite import SqliteDatabase
 from homeserver.storage.database.writes import (
@@ -41,10 +41,12 @@ __all__ = [
     "PostgresDatabase",
     "SqliteDatabase",
     "Write",
+    "among",
     "current_position",
     "fresh",
     "moment",
     "next_moment",
+    "numbers",
     "open_database",
     "upsert",
 ]

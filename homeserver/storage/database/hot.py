@@ -5,11 +5,16 @@ compiled once for each database; its rows are plain tuples of what the driver re
 type SQLAlchemy converts (Booleans on SQLite), and errors of SQLite are the driver's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.functions import FunctionElement
 
 Row = tuple[Any, ...]
 
@@ -17,16 +22,18 @@ Row = tuple[Any, ...]
 class Hot:
     """A statement with bound parameters."""
 
-    __slots__ = ("_compiled", "_statement")
+    __slots__ = ("_compiled", "_statements")
 
-    def __init__(self, statement: Executable) -> None:
-        """Take a statement; every parameter is named, and given at each run."""
-        self._statement = statement
-        self._compiled: dict[str, tuple[str, tuple[str, ...]]] = {}
+    def __init__(self, statement: Executable, *, postgresql: Executable | None = None) -> None:
+        """Take a statement, and another one for PostgreSQL if need be; its parameters are given by name at each run."""
+        self._statements = {"sqlite": statement, "postgresql": postgresql if postgresql is not None else statement}
+        self._compiled: dict[str, tuple[str, tuple[str, ...], Mapping[str, object]]] = {}
 
     def run(self, conn: Connection, values: Mapping[str, object]) -> Sequence[Row]:
         """Run the statement; return its rows, if it has any."""
-        text, names = self._compiled.get(conn.dialect.name) or self._compile(conn)
+        text, names, constants = self._compiled.get(conn.dialect.name) or self._compile(conn)
+        if constants:
+            values = {**constants, **values}
         given = tuple([values[name] for name in names])
         if conn.dialect.name == "sqlite":
             if not conn.in_transaction():
@@ -37,8 +44,40 @@ class Hot:
         result = conn.exec_driver_sql(text, given)
         return [tuple(row) for row in result] if result.returns_rows else ()
 
-    def _compile(self, conn: Connection) -> tuple[str, tuple[str, ...]]:
-        compiled: Any = self._statement.compile(dialect=conn.dialect)  # type: ignore[attr-defined]
-        found = (str(compiled), tuple(compiled.positiontup))
-        self._compiled[conn.dialect.name] = found
+    def _compile(self, conn: Connection) -> tuple[str, tuple[str, ...], Mapping[str, object]]:
+        name = conn.dialect.name
+        compiled: Any = self._statements[name].compile(dialect=conn.dialect)  # type: ignore[attr-defined]
+        constants = {key: value for key, value in compiled.params.items() if value is not None}
+        found = (str(compiled), tuple(compiled.positiontup), constants)
+        self._compiled[name] = found
         return found
+
+
+class _Among(FunctionElement[bool]):
+    """A column and a list of numbers that is one parameter, so that the text is the same for any length."""
+
+    name = "among"
+    inherit_cache = True
+
+
+@compiles(_Among, "sqlite")
+def _among_sqlite(element: _Among, compiler: Any, **how: Any) -> str:
+    column, numbers = element.clauses
+    listed = f"SELECT value FROM json_each({compiler.process(numbers, **how)})"  # noqa: S608 - made of our own words
+    return f"{compiler.process(column, **how)} IN ({listed})"
+
+
+@compiles(_Among, "postgresql")
+def _among_postgresql(element: _Among, compiler: Any, **how: Any) -> str:
+    column, numbers = element.clauses
+    return f"{compiler.process(column, **how)} = ANY({compiler.process(numbers, **how)})"
+
+
+def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Return the condition that a column is one of the numbers that a `Hot` is given, by `numbers`, under a name."""
+    return _Among(column, sa.bindparam(name, type_=sa.Text().with_variant(ARRAY(sa.BigInteger), "postgresql")))
+
+
+def numbers(conn: Connection, wanted: Collection[int]) -> object:
+    """Return numbers as the parameter of `among`."""
+    return list(wanted) if conn.dialect.name == "postgresql" else orjson.dumps(list(wanted)).decode()

@@ -1,4 +1,7 @@
-"""The tables, by subject. Every table says in `info["pruned"]` what keeps it from growing for ever."""
+"""The tables, by subject. Every table says in `info["pruned"]` what keeps it from growing for ever.
+
+Where that is time, `info["pruner"]` names the function of `homeserver.storage` that deletes from it.
+"""
 
 from homeserver.storage.schema import accounts, delivery, media, rooms
 from homeserver.storage.schema.columns import metadata

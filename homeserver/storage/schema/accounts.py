@@ -60,7 +60,7 @@ access_tokens = Table(
     reference("device", "devices.nid", index=True),
     Column("created_at", Number, nullable=False),
     Column("expires_at", Number),
-    info={"pruned": "by logout, and when expired with no refresh token left"},
+    info={"pruned": "by logout, and when expired with no refresh token left", "pruner": "tokens.prune"},
 )
 
 refresh_tokens = Table(
@@ -72,7 +72,7 @@ refresh_tokens = Table(
     Column("successor_hash", Bytes),
     Column("created_at", Number, nullable=False),
     Column("expires_at", Number),
-    info={"pruned": "once its successor has been used"},
+    info={"pruned": "once its successor has been used", "pruner": "tokens.prune"},
 )
 
 login_tokens = Table(
@@ -81,7 +81,7 @@ login_tokens = Table(
     Column("hash", Bytes, primary_key=True),
     reference("user", "accounts.user"),
     Column("expires_at", Number, nullable=False, index=True),
-    info={"pruned": "when expired"},
+    info={"pruned": "when expired", "pruner": "tokens.prune"},
 )
 
 openid_tokens = Table(
@@ -90,7 +90,7 @@ openid_tokens = Table(
     Column("hash", Bytes, primary_key=True),
     reference("user", "accounts.user"),
     Column("expires_at", Number, nullable=False, index=True),
-    info={"pruned": "when expired"},
+    info={"pruned": "when expired", "pruner": "tokens.prune"},
 )
 
 registration_tokens = Table(
@@ -113,7 +113,7 @@ interactive_sessions = Table(
     Column("completed", Json, nullable=False),
     Column("result", Json),
     Column("expires_at", Number, nullable=False, index=True),
-    info={"pruned": "when expired"},
+    info={"pruned": "when expired", "pruner": "interactive_sessions.prune"},
 )
 
 profiles = Table(

@@ -27,7 +27,7 @@ client_transactions = Table(
     Column("txn_id", Key, primary_key=True),
     reference("event", "events.nid", nullable=True, index=True),
     Column("created_at", Number, nullable=False, index=True),
-    info={"pruned": "after a day"},
+    info={"pruned": "after a day", "pruner": "transactions.prune"},
 )
 
 receipts = Table(
@@ -56,5 +56,5 @@ to_device = Table(
     Column("type", Key, nullable=False),
     Column("content", Json, nullable=False),
     Index(None, "device", "position"),
-    info={"pruned": "when the device has acknowledged them"},
+    info={"pruned": "when the device has acknowledged them", "pruner": "to_device.prune"},
 )

@@ -18,7 +18,7 @@ media = Table(
     Column("created_at", Number, nullable=False),
     Column("expires_at", Number),
     Index(None, "uploader", "created_at"),
-    info={"pruned": "never-filled uploads when expired; else by the operator"},
+    info={"pruned": "never-filled uploads when expired; else by the operator", "pruner": "media.remove_unfilled"},
 )
 
 thumbnails = Table(
@@ -33,5 +33,5 @@ thumbnails = Table(
     Column("content_type", Text, nullable=False),
     Column("size", Number, nullable=False),
     Column("sha256", Bytes, nullable=False, index=True),
-    info={"pruned": "with the last media of that content"},
+    info={"pruned": "with the last media of that content", "pruner": "media.remove_stray_thumbnails"},
 )
