@@ -9,7 +9,8 @@ their own, which starts anew with the process.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from homeserver.clock import Clock
@@ -36,7 +37,9 @@ class Feed:
     newest_ephemeral: int = 0
     began: int = 0
     """The feed knows every change after this position."""
+    readers: int = 0
     used_at: float = 0.0
+    """When the last one stopped to read it."""
     waiters: set[asyncio.Future[None]] = field(default_factory=set)
     _early: list[tuple[int, RoomNid, bool]] | None = field(default_factory=list)
     """Memberships that changed while the rooms were being loaded."""
@@ -67,17 +70,22 @@ class Live:
         """How many requests wait for news."""
         return sum(len(feed.waiters) for feed in self._feeds.values())
 
-    async def feed(self, user: UserNid, load: LoadRooms) -> Feed:
-        """Return the feed of a user, loading their rooms if it is new."""
+    @asynccontextmanager
+    async def feed(self, user: UserNid, load: LoadRooms) -> AsyncIterator[Feed]:
+        """Yield the feed of a user, loading their rooms if it is new; it is kept as long as someone reads it."""
         feed = self._feeds.get(user)
         if feed is None:
             feed = self._feeds[user] = Feed(user)
             self._loading[user] = asyncio.create_task(self._load(feed, load))
-        loading = self._loading.get(user)
-        if loading is not None:
-            await asyncio.shield(loading)
-        feed.used_at = self._clock.monotonic()
-        return feed
+        feed.readers += 1
+        try:
+            loading = self._loading.get(user)
+            if loading is not None:
+                await asyncio.shield(loading)
+            yield feed
+        finally:
+            feed.readers -= 1
+            feed.used_at = self._clock.monotonic()
 
     async def _load(self, feed: Feed, load: LoadRooms) -> None:
         try:
@@ -88,9 +96,9 @@ class Live:
         finally:
             self._loading.pop(feed.user, None)
         early, feed._early = feed._early or [], None
-        feed.began = max(position, feed.began)
-        feed.newest = max(position, feed.newest)
-        # Nobody rang while there was no feed, so what readers knew before must be looked at once.
+        # Nobody rang as long as the rooms were not known, so what changed meanwhile must be looked for in the database.
+        feed.began = max(position, self.position)
+        feed.newest = max(feed.began, feed.newest)
         feed.newest_ephemeral = self.ephemeral
         for room in rooms:
             self._enter(feed, room)
@@ -111,7 +119,6 @@ class Live:
             return
         finally:
             feed.waiters.discard(waiter)
-            feed.used_at = self._clock.monotonic()
 
     def close(self) -> None:
         """Let nobody wait any more: the server stops."""
@@ -180,7 +187,7 @@ class Live:
     def prune(self) -> None:
         """Drop the feeds that nobody reads."""
         limit = self._clock.monotonic() - IDLE_SECONDS
-        for feed in [feed for feed in self._feeds.values() if not feed.waiters and feed.used_at < limit]:
+        for feed in [feed for feed in self._feeds.values() if not feed.readers and feed.used_at < limit]:
             if feed.user not in self._loading:
                 self._drop(feed)
 

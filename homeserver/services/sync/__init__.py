@@ -38,17 +38,17 @@ class Sync:
         since = request.since
         if since is not None:
             await self._acknowledge(request, since)
-        feed = await self.live.feed(request.who.user, self._joined_rooms)
         wait_ms = 0 if request.full_state or since is None else min(request.timeout_ms, LONGEST_WAIT_MS)
         deadline = self.clock.monotonic() + wait_ms / 1000
-        while True:
-            answer = await self._look(request, feed)
-            left = deadline - self.clock.monotonic()
-            if answer.mail is not None:
-                self.given[request.who.device] = answer.mail
-            if not answer.empty or left <= 0 or since is None or self.live.closing:
-                return answer.body
-            await self.live.wait(feed, answer.token.position, answer.token.ephemeral, left)
+        async with self.live.feed(request.who.user, self._joined_rooms) as feed:
+            while True:
+                answer = await self._look(request, feed)
+                left = deadline - self.clock.monotonic()
+                if answer.mail is not None:
+                    self.given[request.who.device] = answer.mail
+                if not answer.empty or left <= 0 or since is None or self.live.closing:
+                    return answer.body
+                await self.live.wait(feed, answer.token.position, answer.token.ephemeral, left)
 
     async def _look(self, request: SyncRequest, feed: Feed) -> Assembled:
         """Return what there is to tell now."""

@@ -15,7 +15,8 @@ from homeserver.clock import Clock
 from homeserver.model.events import Event
 from homeserver.model.nids import EventNid, RoomNid, SlotNid
 from homeserver.model.positions import PageToken, SyncToken
-from homeserver.model.rooms import RoomMembership
+from homeserver.model.receipts import Receipt
+from homeserver.model.rooms import Room, RoomMembership
 from homeserver.model.sync import SyncRequest
 from homeserver.services.account_data import AccountData
 from homeserver.services.push_rules import PushRules, event_content
@@ -25,6 +26,7 @@ from homeserver.services.sync import pieces
 from homeserver.services.sync.lazy import LazyMembers
 from homeserver.services.sync.passing import Passing, presence_section, typing_event
 from homeserver.services.sync.rooms import MEMBER, RoomGatherer, RoomPart
+from homeserver.services.sync.stays import departures, returned
 from homeserver.services.sync.unread import MAIN, Counts, Reader, Unread, UnreadCounts
 from homeserver.storage import account_data, heroes, memberships, push_rules, receipts, rooms, to_device
 from homeserver.storage.database import current_position
@@ -138,7 +140,8 @@ class _Answer:
         standings = [
             standing
             for standing in memberships.of_user(self.conn, self.who.user, CURRENT, changed_after=self.since)
-            if not standing.forgotten
+            # Other devices of whoever has left and forgotten a room at once still have to hear of it.
+            if not standing.forgotten or not self.initial
         ]
         room_ids = self.on.names.room_ids(self.conn, [standing.room for standing in standings])
         standings = [s for s in standings if self.filter.room.wants_room(room_ids[s.room])]
@@ -177,6 +180,9 @@ class _Answer:
     def _joined(self, standings: list[RoomMembership]) -> bytes | None:
         heads = rooms.load_many(self.conn, [standing.room for standing in standings])
         new = {s.room for s in standings if s.began > self.since}
+        again: set[RoomNid] = set()
+        if new and not self.initial:
+            again = returned(self.conn, self.on.gatherer.events, [s for s in standings if s.room in new])
         side = self._beside(heads, new)
         parts = []
         for standing in standings:
@@ -186,7 +192,7 @@ class _Answer:
             if not full and not changed and standing.room not in side:
                 continue
             after = 0 if standing.room in new else self.since
-            parts.append(RoomPart(head, standing, self.position, after, full))
+            parts.append(RoomPart(head, standing, self.position, after, full, again=standing.room in again))
         if not parts:
             return None
         self._fill(parts)
@@ -201,22 +207,24 @@ class _Answer:
         if not standings:
             return None
         heads = rooms.load_many(self.conn, [standing.room for standing in standings])
-        began = self.on.gatherer.events.by_nids(self.conn, [standing.began for standing in standings])
-        before = self.on.gatherer.events.by_nids(
-            self.conn, [event.replaces for event in began.values() if event.replaces is not None]
-        )
+        found = departures(self.conn, self.on.gatherer.events, standings, self.since)
         parts = []
         for standing in standings:
-            event = began[standing.began]
-            previous = before.get(event.replaces) if event.replaces is not None else None
-            was_joined = previous is not None and previous.content.get("membership") == Membership.JOIN
+            left = found[standing.room]
+            was_in = left.ended is not None
             part = RoomPart(
-                heads[standing.room], standing, standing.event, self.since,
-                full=was_joined and (self.initial or self.request.full_state), only_own=not was_joined,
+                heads[standing.room], standing, (left.ended or left.newest).nid, self.since,
+                full=was_in and (self.initial or self.request.full_state), only_own=not was_in,
+                epilogue=left.newest if left.ended not in (None, left.newest) else None,
             )  # fmt: skip
             parts.append(part)
         self._fill(parts)
-        members = [(part.room.room_id, self._left_room(part)) for part in parts if part.timeline]
+        # What the client shows as its user's room has to go, even if the filter lets no event of it pass.
+        members = [
+            (part.room.room_id, self._left_room(part))
+            for part in parts
+            if part.timeline or (not self.initial and (not part.only_own or found[part.room.nid].was_pending))
+        ]
         return pieces.mapped(members) if members else None
 
     def _fill(self, parts: list[RoomPart]) -> None:
@@ -293,16 +301,17 @@ class _Answer:
         senders = {part.room.nid: {seen.event.sender for seen in part.timeline} for part in parts}
         missing: list[tuple[RoomPart, set[str]]] = []
         for part in parts:
-            needed: set[str] = set(senders[part.room.nid])
+            needed = {*senders[part.room.nid], *self._heroes.get(part.room.nid, ())}
             if part.full:
                 needed.add(self.who.user_id)
-                needed.update(self._heroes.get(part.room.nid, ()))
             kept: dict[SlotNid, EventNid] = {}
             for slot, nid in part.state.items():
                 kind, key = pairs[slot]
                 # In a gap all that changed is told; of a whole state, what is needed.
                 if kind != MEMBER or not part.full or key in needed:
                     kept[slot] = nid
+            # Who gets the whole state begins anew, and may have forgotten whom they were told of before.
+            self.on.lazy.forget(self.who.device, [nid for slot, nid in part.state.items() if slot not in kept])
             part.state = kept
             if not part.full:
                 missing.append((part, needed))
@@ -371,33 +380,42 @@ class _Answer:
 
     # Beside the timeline
 
-    def _beside(self, heads: Mapping[RoomNid, object], new: set[RoomNid]) -> dict[RoomNid, dict[str, bytes]]:
+    def _beside(self, heads: Mapping[RoomNid, Room], new: set[RoomNid]) -> dict[RoomNid, dict[str, bytes]]:
         """Return the ephemeral events and the account data of each room that has some."""
+        wanted = self.filter.room.ephemeral
+        hearing = {room for room, head in heads.items() if wanted.wants_room(head.room_id)}
         ephemeral: dict[RoomNid, list[bytes]] = {}
-        if self.filter.room.ephemeral.wants("m.receipt"):
-            known = [room for room in heads if room not in new]
-            found = receipts.since(self.conn, known, self.who.user, self.since, self.position)
-            if new:
-                found |= receipts.since(self.conn, new, self.who.user, 0, self.position)
+        found = self._receipts(heads, new)
+        if wanted.wants("m.receipt"):
             user_ids = self.on.names.user_ids(self.conn, {row.user for rows in found.values() for row in rows})
-            for room, rows in found.items():
-                shown = [row for row in rows if user_ids[row.user] not in self.ignored]
-                ephemeral[room] = [
-                    pieces.typed("m.receipt", orjson.dumps(content)) for content in event_contents(shown, user_ids)
-                ]
-        if self.filter.room.ephemeral.wants("m.typing"):
-            for room in heads:
+            for room in found.keys() & hearing:
+                shown = [row for row in found[room] if user_ids[row.user] not in self.ignored]
+                contents = event_contents(shown, user_ids)
+                if contents:
+                    ephemeral[room] = [pieces.typed("m.receipt", orjson.dumps(content)) for content in contents]
+        if wanted.wants("m.typing"):
+            for room in hearing:
                 typists = (self.passing.typing if room in new else self.passing.typing_changed).get(room)
                 if typists is not None:
                     ephemeral.setdefault(room, []).append(typing_event(typists, self.ignored))
-        side: dict[RoomNid, dict[str, bytes]] = {}
+        # What the user has read themselves changes their counts, so it is news even if they want no receipts.
+        side: dict[RoomNid, dict[str, bytes]] = {
+            room: {} for room, rows in found.items() if any(row.user == self.who.user for row in rows)
+        }
         for room, items in ephemeral.items():
             side.setdefault(room, {})["ephemeral"] = pieces.events(items)
         for room, items in self._room_account_data(heads, new).items():
             side.setdefault(room, {})["account_data"] = pieces.events(items)
         return side
 
-    def _room_account_data(self, heads: Mapping[RoomNid, object], new: set[RoomNid]) -> dict[RoomNid, list[bytes]]:
+    def _receipts(self, heads: Iterable[RoomNid], new: set[RoomNid]) -> dict[RoomNid, list[Receipt]]:
+        known = [room for room in heads if room not in new]
+        found = receipts.since(self.conn, known, self.who.user, self.since, self.position)
+        if new:
+            found |= receipts.since(self.conn, new, self.who.user, 0, self.position)
+        return found
+
+    def _room_account_data(self, heads: Mapping[RoomNid, Room], new: set[RoomNid]) -> dict[RoomNid, list[bytes]]:
         found: dict[RoomNid, list[bytes]] = {}
         wanted = self.filter.room.account_data
         changed = account_data.rooms_since(self.conn, self.who.user, self.since, self.position)
@@ -406,7 +424,7 @@ class _Answer:
             changed |= {room: data for room, data in everything.items() if room in new}
         for room, data in changed.items():
             items = [pieces.typed(kind, content) for kind, content in data if wanted.wants(kind)]
-            if room in heads and items:
+            if items and room in heads and wanted.wants_room(heads[room].room_id):
                 found[room] = items
         return found
 

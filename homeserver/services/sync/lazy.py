@@ -25,6 +25,12 @@ class LazyMembers:
         told_at = self._told.get((device, event))
         return told_at is not None and told_at <= since
 
+    def forget(self, device: DeviceNid, events: Iterable[EventNid]) -> None:
+        """Forget what a device was told of."""
+        with self._lock:
+            for event in events:
+                self._told.pop((device, event), None)
+
     def told(self, device: DeviceNid, events: Iterable[EventNid], position: int) -> None:
         """Remember what an answer that ends at `position` tells."""
         with self._lock:

@@ -15,7 +15,7 @@ from homeserver.clock import Clock
 from homeserver.model.accounts import Requester
 from homeserver.model.events import Event
 from homeserver.model.filters import Filter
-from homeserver.model.nids import EventNid, RoomNid
+from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.model.positions import PageToken, SyncToken
 from homeserver.model.receipts import Receipt
 from homeserver.model.sync import SyncRequest
@@ -72,13 +72,14 @@ class FromMemory:
             or request.filter.event_format != "client"
         ):
             return None
-        position = self.live.position
+        # The client may have read of a commit that nobody was told of yet, or of a number that stands for nothing.
+        position = max(self.live.position, since.position)
         token = SyncToken(position, passing.serial, self.boot, position)
         ignored = self.own_data.known_ignored(request.who.user)
         if ignored is None:
             return None
         try:
-            rooms = self._rooms(request, since, feed, passing, ignored)
+            rooms = self._rooms(request, since, feed, passing, ignored, position)
         except _GiveUp:
             return None
         presence = presence_section(passing.presence, request.filter.presence, ignored)
@@ -92,15 +93,15 @@ class FromMemory:
         return pieces.sections(sections), token
 
     def _rooms(
-        self, request: SyncRequest, since: SyncToken, feed: Feed, passing: Passing, ignored: Collection[UserID]
-    ) -> list[tuple[str, bytes]]:
+        self, request: SyncRequest, since: SyncToken, feed: Feed, passing: Passing, ignored: Collection[UserID],
+        position: int,
+    ) -> list[tuple[str, bytes]]:  # fmt: skip
         typing: dict[RoomNid, bytes] = {}
         if request.filter.room.ephemeral.wants("m.typing"):
             typing = {room: typing_event(typists, ignored) for room, typists in passing.typing_changed.items()}
         changed = {room for room, newest in feed.rooms_changed.items() if newest > since.position}
         found = (
-            self._room(request, since, room, typing.get(room), ignored, self.live.position)
-            for room in changed | typing.keys()
+            self._room(request, since, room, typing.get(room), ignored, position) for room in changed | typing.keys()
         )
         return [ready for ready in found if ready is not None]
 
@@ -117,9 +118,13 @@ class FromMemory:
             raise _GiveUp
         if not wanted.room.wants_room(room_id):
             return None
-        ephemeral = [] if typing is None else [typing]
-        if wanted.room.ephemeral.wants("m.receipt"):
-            ephemeral += self._receipts(request.who, self.recent.receipts_since(room, since.position), ignored)
+        ephemeral = self._receipts(request.who, self.recent.receipts_since(room, since.position), ignored)
+        if not wanted.room.ephemeral.wants("m.receipt"):
+            ephemeral = []
+        if typing is not None:
+            ephemeral.append(typing)
+        if not wanted.room.ephemeral.wants_room(room_id):
+            ephemeral = []
         if not raw and not ephemeral:
             return None
         _check_plain(raw, min(wanted.room.timeline.limit or DEFAULT_LIMIT, 1000))
@@ -133,7 +138,7 @@ class FromMemory:
             )
         )
         state = self._senders(request.who, wanted, shown, since.position, position)
-        unread = self._unread(request.who, room, ignored)
+        unread = self._unread(request.who, room)
         by_thread = wanted.room.timeline.unread_thread_notifications
         counted = unread.threads.get(MAIN, Counts()) if by_thread else unread.total()
         sections: dict[str, bytes | None] = {
@@ -163,14 +168,17 @@ class FromMemory:
         return item
 
     def _receipts(self, who: Requester, found: list[Receipt], ignored: Collection[UserID]) -> list[bytes]:
-        user_ids = {}
+        user_ids: dict[UserNid, UserID] = {}
+        newest: dict[tuple[UserNid, str], Receipt] = {}
         for receipt in found:
             user_id = self.names.known_user_id(receipt.user)
             # What the user has read themselves changes their counts.
             if user_id is None or receipt.user == who.user:
                 raise _GiveUp
             user_ids[receipt.user] = user_id
-        shown = [receipt for receipt in found if user_ids[receipt.user] not in ignored]
+            newest.pop((receipt.user, receipt.thread), None)
+            newest[receipt.user, receipt.thread] = receipt
+        shown = [receipt for receipt in newest.values() if user_ids[receipt.user] not in ignored]
         return [pieces.typed("m.receipt", orjson.dumps(content)) for content in event_contents(shown, user_ids)]
 
     def _senders(self, who: Requester, wanted: Filter, shown: list[Event], since: int, position: int) -> list[bytes]:
@@ -198,16 +206,18 @@ class FromMemory:
             if wanted.room.state.matches(event)
         ]
 
-    def _unread(self, who: Requester, room: RoomNid, ignored: Collection[UserID]) -> Unread:
+    def _unread(self, who: Requester, room: RoomNid) -> Unread:
         known = self.unread.remembered(who.user, room)
         if known is None:
             raise _GiveUp
         since_counted = self.recent.since(room, known.counted_to)
-        if since_counted is None:
+        if since_counted is None or any(
+            receipt.user == who.user for receipt in self.recent.receipts_since(room, known.counted_to)
+        ):
             raise _GiveUp
         if not since_counted:
             return known
-        grown = self.unread.grown(who.user, known, since_counted, ignored)
+        grown = self.unread.grown(who.user, known, since_counted)
         if grown is None:
             raise _GiveUp
         return grown

@@ -48,6 +48,10 @@ class RoomPart:
     state: dict[SlotNid, EventNid] = field(default_factory=dict)
     only_own: bool = False
     """The user was never joined: of the timeline they see their own membership and nothing else."""
+    again: bool = False
+    """The user has come back: what the client has of the room's timeline does not lead up to this one."""
+    epilogue: Event | None = None
+    """The user's own membership after what they saw: they had left, and were banned afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class RoomGatherer:
                     again.append(part)
                     continue
                 _cut(part, found, limit, exhausted)
+                _end(part, wanted)
             waiting, fetch = again, min(fetch * 5, MOST_EVENTS * 2)
 
     def _fetch(self, conn: Connection, parts: Collection[RoomPart], fetch: int) -> None:
@@ -139,6 +144,9 @@ class RoomGatherer:
                 part.state = {slot: end[slot] for slot in changed if slot in end}
             if not at_end:
                 part.state |= _hidden_by_filter(part)
+            last = part.epilogue
+            if last is not None and last.slot is not None and (at_end or last.nid not in _shown(part)):
+                part.state[last.slot] = last.nid
 
     def _state(self, conn: Connection, snapshot: SnapshotNid | None) -> State:
         return self.snapshots.state(conn, snapshot) if snapshot is not None else EMPTY
@@ -164,8 +172,14 @@ def _cut(part: RoomPart, found: list[Seen], limit: int, exhausted: bool) -> None
         first = part.timeline[0].event.nid if part.timeline else None
         part.start = first - 1 if first is not None else (part.raw[-1].nid if part.raw else part.until)
     else:
-        part.limited = part.after == 0 and bool(part.raw) and part.raw[0].type != "m.room.create"
+        part.limited = part.again or (part.after == 0 and bool(part.raw) and part.raw[0].type != "m.room.create")
         part.start = part.raw[0].nid - 1 if part.raw else max(part.after, 0)
+
+
+def _end(part: RoomPart, wanted: Filter) -> None:
+    """Let the timeline of someone who has left end with how they stand to the room now."""
+    if part.epilogue is not None and wanted.room.timeline.matches(part.epilogue):
+        part.timeline.append(Seen(part.epilogue, str(part.standing.membership)))
 
 
 def _snapshot_at_end(part: RoomPart) -> SnapshotNid | None:
@@ -192,7 +206,7 @@ def _difference(known: State, wanted: State) -> dict[SlotNid, EventNid]:
 
 def _hidden_by_filter(part: RoomPart) -> dict[SlotNid, EventNid]:
     """Return state that changed within the timeline's window and is not in the timeline, so that it is not lost."""
-    shown = {seen.event.nid for seen in part.timeline}
+    shown = _shown(part)
     found: dict[SlotNid, EventNid] = {}
     for event in part.raw:
         if event.slot is None or event.nid <= part.start:
@@ -202,3 +216,7 @@ def _hidden_by_filter(part: RoomPart) -> dict[SlotNid, EventNid]:
         else:
             found[event.slot] = event.nid
     return found
+
+
+def _shown(part: RoomPart) -> set[EventNid]:
+    return {seen.event.nid for seen in part.timeline}

@@ -1,7 +1,7 @@
 """Unread and highlight counts, worked out when someone reads them and not when someone sends.
 
 So a send costs nothing for each member. What was counted stays in memory and grows by the events that came since; a new
-receipt or a changed push rule starts it anew. Source: https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+receipt, a changed push rule, a redaction or someone else to ignore starts it anew. Source: https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 and, for threads, https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts.
 """
 
@@ -16,17 +16,21 @@ from sqlalchemy import Connection
 from federation.core.ids import UserID
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.model.receipts import MAIN_THREAD
 from homeserver.model.rooms import Room
 from homeserver.services.power import may_notify
 from homeserver.services.push.facts import EventFacts, ReaderContext
 from homeserver.services.push.rules import RuleSet, evaluate
+from homeserver.services.threads import Unknown, known_thread_of, threads_of
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
 from homeserver.storage.schema.delivery import receipts
 from homeserver.storage.schema.rooms import events, memberships
 from homeserver.storage.snapshots import Snapshots
 
-MAIN = "main"
+MAIN = MAIN_THREAD
+REDACTION = "m.room.redaction"
+"""What is gone is not to be read any more, so it is not counted."""
 MOST_ROOMS_REMEMBERED = 50_000
 MOST_EVENTS_COUNTED = 20_000
 """For all rooms of one answer together, newest first: beyond it the counts say at least so many."""
@@ -54,6 +58,7 @@ class Unread:
     """How far the user has read, by thread; "" for all."""
     rules: RuleSet
     context: ReaderContext
+    ignored: Collection[str]
     threads: dict[str, Counts] = field(default_factory=dict)
 
     def total(self) -> Counts:
@@ -101,70 +106,72 @@ class UnreadCounts:
     ) -> dict[RoomNid, Unread]:
         """Return what is unread in each of the rooms, with their heads, at a position.
 
-        Three queries at most, whatever the number of rooms.
+        The number of queries does not depend on that of the rooms.
         """
         read = _read_up_to(conn, reader.user, rooms)
         found: dict[RoomNid, Unread] = {}
         wanted: dict[RoomNid, int] = {}
         for room, head in rooms.items():
             context = ReaderContext(reader.user_id, reader.names.get(room), head.joined, _ask_database)
-            known = self._known.get((reader.user, room))
-            if known is None or known.read != read[room] or known.rules is not reader.rules or known.counted_to > until:
-                known = Unread(read[room].get("", 0), read[room], reader.rules, context)
-            else:
-                threads = _copied(known.threads)
-                known = Unread(known.counted_to, known.read, known.rules, context, threads)
-            found[room] = known
-            if head.newest > known.counted_to:
-                wanted[room] = known.counted_to
+            found[room] = self._begin(reader, room, read[room], context, until)
+            if head.newest > found[room].counted_to:
+                wanted[room] = found[room].counted_to
+        new = self._unread_events(conn, wanted, until)
+        again = {event.room for event in new if event.type == REDACTION and wanted[event.room] > read[event.room][""]}
+        if again:
+            anew = {room: read[room][""] for room in again}
+            for room, start in anew.items():
+                found[room] = Unread(start, read[room], reader.rules, found[room].context, reader.ignored)
+            new = [event for event in new if event.room not in anew] + self._unread_events(conn, anew, until)
         power = {room: may_notify(conn, self._names, self._events, self._snapshots, rooms[room]) for room in wanted}
-        for event in self._unread_events(conn, wanted, until):
+        threads = threads_of(conn, self._events, new)
+        for event in new:
             unread = found[event.room]
             context = unread.context._replace(may_notify=power[event.room])
-            self._add(unread, event, reader.user, reader.ignored, context)
+            _add(unread, event, threads[event.nid], reader.user, context)
         for room, unread in found.items():
             unread.counted_to = until
             self.remember(reader.user, room, unread)
         return found
 
+    def _begin(
+        self, reader: Reader, room: RoomNid, read: Mapping[str, int], context: ReaderContext, until: int
+    ) -> Unread:
+        """Return what was counted before if it still holds, to be added to, else nothing."""
+        known = self._known.get((reader.user, room))
+        if (
+            known is None
+            or known.read != read
+            or known.rules is not reader.rules
+            or known.ignored != reader.ignored
+            or known.counted_to > until
+        ):
+            return Unread(read[""], read, reader.rules, context, reader.ignored)
+        return Unread(known.counted_to, read, reader.rules, context, reader.ignored, _copied(known.threads))
+
     def remember(self, user: UserNid, room: RoomNid, unread: Unread) -> None:
-        """Keep what was counted."""
+        """Keep what was counted, unless someone has counted further meanwhile."""
         with self._lock:
+            known = self._known.get((user, room))
+            if known is not None and known.counted_to > unread.counted_to:
+                return
             self._known[user, room] = unread
             self._known.move_to_end((user, room))
             if len(self._known) > MOST_ROOMS_REMEMBERED:
                 self._known.popitem(last=False)
 
-    def grown(self, user: UserNid, unread: Unread, since: list[Event], ignored: Collection[str]) -> Unread | None:
+    def grown(self, user: UserNid, unread: Unread, since: list[Event]) -> Unread | None:
         """Return the counts with the messages that came since, remembered; None if it takes the database to know."""
         grown = replace(unread, counted_to=since[-1].nid, threads=_copied(unread.threads))
         try:
             for event in since:
-                if event.is_state:
+                if event.is_state or event.type == REDACTION:
                     return None
-                self._add(grown, event, user, ignored, grown.context)
-        except _AskDatabase:
+                _add(grown, event, known_thread_of(self._events, event), user, grown.context)
+        except (_AskDatabase, Unknown):
             return None
         self.remember(user, since[-1].room, grown)
         return grown
-
-    def _add(
-        self, unread: Unread, event: Event, user: UserNid, ignored: Collection[str], context: ReaderContext
-    ) -> None:
-        """Count one more event, which came after all that were counted."""
-        thread = event.thread_root or MAIN
-        if event.sender_nid == user:
-            # Whoever speaks has read what was said before.
-            if not event.is_state:
-                unread.threads.pop(thread, None)
-            return
-        if event.nid <= unread.read.get(thread, 0) or event.sender in ignored:
-            return
-        verdict = evaluate(unread.rules, EventFacts.of(event), context)
-        if verdict.notify:
-            counts = unread.threads.setdefault(thread, Counts())
-            counts.notifications += 1
-            counts.highlights += verdict.highlight
 
     def _unread_events(self, conn: Connection, wanted: Mapping[RoomNid, int], until: int) -> list[Event]:
         if not wanted:
@@ -182,6 +189,22 @@ class UnreadCounts:
             nids += conn.execute(query).scalars()
         loaded = self._events.by_nids(conn, nids)
         return [loaded[nid] for nid in sorted(nids)]
+
+
+def _add(unread: Unread, event: Event, thread: str, user: UserNid, context: ReaderContext) -> None:
+    """Count one more event, which came after all that were counted."""
+    if event.sender_nid == user:
+        # Whoever speaks has read what was said before.
+        if not event.is_state:
+            unread.threads.pop(thread, None)
+        return
+    if event.nid <= unread.read.get(thread, 0) or event.sender in unread.ignored or event.redacted_by is not None:
+        return
+    verdict = evaluate(unread.rules, EventFacts.of(event), context)
+    if verdict.notify:
+        counts = unread.threads.setdefault(thread, Counts())
+        counts.notifications += 1
+        counts.highlights += verdict.highlight
 
 
 class _AskDatabase(Exception):
@@ -207,7 +230,7 @@ def _read_up_to(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> di
         receipts.c.user == user, receipts.c.room.in_(wanted), receipts.c.kind.in_(MESSAGES_READ)
     )
     for room, thread, event in conn.execute(marks):
-        read = found.setdefault(RoomNid(room), {})
+        read = found.setdefault(RoomNid(room), {"": 0})
         read[thread] = max(read.get(thread, 0), event)
     for room in wanted:
         found.setdefault(room, {"": 0})

@@ -1,0 +1,69 @@
+"""How a user's stay in a room ended, and whether there was one before: told from the chain of their own memberships."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from federation.core.events.content import Membership
+from homeserver.model.events import Event
+from homeserver.model.nids import EventNid, RoomNid
+from homeserver.model.rooms import RoomMembership
+from homeserver.storage.events import Events
+
+PENDING = (Membership.INVITE, Membership.KNOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """How a user came to be out of a room."""
+
+    ended: Event | None
+    """The event that ended their last stay; None if they were not in the room since the client last asked."""
+    newest: Event
+    """Their membership as it is now: they may have been banned after they had left."""
+    was_pending: bool
+    """Whether the client may show an invite or a knock that is none any more."""
+
+
+def departures(
+    conn: Connection, events: Events, standings: Iterable[RoomMembership], since: int
+) -> dict[RoomNid, Departure]:
+    """Return by room how users that are out of it came to be so. One query for each step back, in memory as a rule."""
+    chains = _chains(conn, events, {standing.room: standing.event for standing in standings}, since)
+    found = {}
+    for room, chain in chains.items():
+        joined = _membership_in(chain[-1]) == Membership.JOIN
+        pending = any(_membership_in(event) in PENDING for event in chain)
+        found[room] = Departure(chain[-2] if joined else None, chain[0], pending)
+    return found
+
+
+def returned(conn: Connection, events: Events, standings: Iterable[RoomMembership]) -> set[RoomNid]:
+    """Return those of the rooms in which a user is that they had been in before and left."""
+    began = events.by_nids(conn, [standing.began for standing in standings])
+    before = {event.room: event.replaces for event in began.values() if event.replaces is not None}
+    chains = _chains(conn, events, before, 0)
+    return {room for room, chain in chains.items() if _membership_in(chain[-1]) == Membership.JOIN}
+
+
+def _chains(
+    conn: Connection, events: Events, newest: Mapping[RoomNid, EventNid], since: int
+) -> dict[RoomNid, list[Event]]:
+    """Return a user's memberships from these on back, up to one that says they joined or that held at `since`."""
+    chains: dict[RoomNid, list[Event]] = {}
+    wanted = dict(newest)
+    while wanted:
+        loaded = events.by_nids(conn, wanted.values())
+        further: dict[RoomNid, EventNid] = {}
+        for room, nid in wanted.items():
+            event = loaded[nid]
+            chains.setdefault(room, []).append(event)
+            if _membership_in(event) != Membership.JOIN and nid > since and event.replaces is not None:
+                further[room] = event.replaces
+        wanted = further
+    return chains
+
+
+def _membership_in(event: Event) -> object:
+    return event.content.get("membership")
