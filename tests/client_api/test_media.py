@@ -20,9 +20,9 @@ from tests.support.media import (
     got,
     media_id_of,
     reserves,
-    until,
     uploads,
 )
+from tests.support.waiting import until
 from tests.support.world import SERVER_NAME, User, World, ok, refused
 
 # Uploading and downloading
