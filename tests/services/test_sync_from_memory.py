@@ -4,10 +4,9 @@ Several people do random things, and sync by devices with different filters. Wha
 more by an `Assembler` that has counted nothing and remembers nothing but what the device was told of members.
 """
 
-import asyncio
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +16,11 @@ from homeserver.model.positions import SyncToken
 from homeserver.model.sync import SyncRequest
 from homeserver.services.live import Feed
 from homeserver.services.sync import Sync, pieces
-from homeserver.services.sync.assemble import Assembler
 from homeserver.services.sync.lazy import LazyMembers
 from homeserver.services.sync.memory import FromMemory
 from homeserver.services.sync.passing import Passing
 from homeserver.services.sync.unread import UnreadCounts
 from homeserver.storage.database import current_position
-from tests.support.waiting import until
 from tests.support.world import User, World, ok, q
 
 Body = dict[str, Any]
@@ -97,7 +94,7 @@ def _timeless(value: Any) -> Any:
 
 
 @pytest.fixture
-def witness(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Witness]:
+def witness(world: World, monkeypatch: pytest.MonkeyPatch) -> Witness:
     """Who looks at every answer that the server gives from memory."""
     watching = Witness(world.app.services.sync)
     original = FromMemory.answer
@@ -106,7 +103,7 @@ def witness(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Witness]:
         return watching.answer(original, *args)
 
     monkeypatch.setattr(FromMemory, "answer", answer)
-    yield watching
+    return watching
 
 
 class Household:

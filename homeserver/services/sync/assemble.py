@@ -212,9 +212,11 @@ class _Answer:
         for standing in standings:
             left = found[standing.room]
             was_in = left.ended is not None
+            new = was_in and left.began_since
             part = RoomPart(
-                heads[standing.room], standing, (left.ended or left.newest).nid, self.since,
-                full=was_in and (self.initial or self.request.full_state), only_own=not was_in,
+                heads[standing.room], standing, (left.ended or left.newest).nid, 0 if new else self.since,
+                full=new or (was_in and self.request.full_state), only_own=not was_in,
+                again=new and not self.initial,
                 epilogue=left.newest if left.ended not in (None, left.newest) else None,
             )  # fmt: skip
             parts.append(part)

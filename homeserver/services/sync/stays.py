@@ -20,6 +20,8 @@ class Departure:
 
     ended: Event | None
     """The event that ended their last stay; None if they were not in the room since the client last asked."""
+    began_since: bool
+    """Whether that stay is one that the client knows nothing of."""
     newest: Event
     """Their membership as it is now: they may have been banned after they had left."""
     was_pending: bool
@@ -29,13 +31,14 @@ class Departure:
 def departures(
     conn: Connection, events: Events, standings: Iterable[RoomMembership], since: int
 ) -> dict[RoomNid, Departure]:
-    """Return by room how users that are out of it came to be so. One query for each step back, in memory as a rule."""
+    """Return by room how a user that is out of it came to be so. One query for each step back, in memory as a rule."""
     chains = _chains(conn, events, {standing.room: standing.event for standing in standings}, since)
     found = {}
     for room, chain in chains.items():
-        joined = _membership_in(chain[-1]) == Membership.JOIN
-        pending = any(_membership_in(event) in PENDING for event in chain)
-        found[room] = Departure(chain[-2] if joined else None, chain[0], pending)
+        kinds = [_membership_in(event) for event in chain]
+        ended = chain[kinds.index(Membership.JOIN) - 1] if Membership.JOIN in kinds else None
+        began_since = chain[-1].nid > since or kinds[-1] != Membership.JOIN
+        found[room] = Departure(ended, began_since, chain[0], not set(kinds).isdisjoint(PENDING))
     return found
 
 
@@ -44,13 +47,13 @@ def returned(conn: Connection, events: Events, standings: Iterable[RoomMembershi
     began = events.by_nids(conn, [standing.began for standing in standings])
     before = {event.room: event.replaces for event in began.values() if event.replaces is not None}
     chains = _chains(conn, events, before, 0)
-    return {room for room, chain in chains.items() if _membership_in(chain[-1]) == Membership.JOIN}
+    return {room for room, chain in chains.items() if any(_membership_in(event) == Membership.JOIN for event in chain)}
 
 
 def _chains(
     conn: Connection, events: Events, newest: Mapping[RoomNid, EventNid], since: int
 ) -> dict[RoomNid, list[Event]]:
-    """Return a user's memberships from these on back, up to one that says they joined or that held at `since`."""
+    """Return a user's memberships from these on back, up to the one that held at `since`; from 0, to a join at most."""
     chains: dict[RoomNid, list[Event]] = {}
     wanted = dict(newest)
     while wanted:
@@ -59,7 +62,8 @@ def _chains(
         for room, nid in wanted.items():
             event = loaded[nid]
             chains.setdefault(room, []).append(event)
-            if _membership_in(event) != Membership.JOIN and nid > since and event.replaces is not None:
+            enough = nid <= since or (since == 0 and _membership_in(event) == Membership.JOIN)
+            if not enough and event.replaces is not None:
                 further[room] = event.replaces
         wanted = further
     return chains
