@@ -71,7 +71,7 @@ from homeserver.services.typing import Typing
 from homeserver.services.upgrades import Upgrades
 from homeserver.services.user_directory import UserDirectory
 from homeserver.services.visibility import Visibility
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
+from homeserver.storage.database import Database, current_position, open_database
 from homeserver.storage.events import Events
 from homeserver.storage.migrations import runner
 from homeserver.storage.names import Names
@@ -91,7 +91,7 @@ class Application:
     config: Config
     services: Services
     metrics: Metrics
-    db: SqliteDatabase | PostgresDatabase
+    db: Database
     door: Door
     _runners: list[web.ServerRunner] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, open_database
+from homeserver.storage.database import SqliteDatabase, open_database
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.migrations import runner
 
 

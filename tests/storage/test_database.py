@@ -12,13 +12,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from homeserver.storage.database import (
-    PostgresDatabase,
     SqliteDatabase,
     Write,
     current_position,
     fresh,
     open_database,
 )
+from homeserver.storage.database.postgres import PostgresDatabase
 from tests.storage.notes import drop_table, make_table, note, notes, texts
 
 AnyDatabase = SqliteDatabase | PostgresDatabase

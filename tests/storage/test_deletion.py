@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.exc import IntegrityError
 
 from homeserver.model.nids import RoomNid
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write
+from homeserver.storage.database import SqliteDatabase, Write
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.deletion import belonging, delete_some
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names

@@ -17,7 +17,8 @@ from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, SnapshotNid
 from homeserver.storage import rooms, timelines
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write
+from homeserver.storage.database import SqliteDatabase, Write
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import Snapshots

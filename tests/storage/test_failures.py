@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write, current_position, open_database
+from homeserver.storage.database import SqliteDatabase, Write, current_position, open_database
 from homeserver.storage.database import postgres as postgres_module
 from homeserver.storage.database import sqlite as sqlite_module
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.migrations import runner
 from tests.storage.notes import drop_table, make_table, note, texts
 from tests.support.proxy import Proxy

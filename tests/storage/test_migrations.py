@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, current_position, open_database
+from homeserver.storage.database import SqliteDatabase, current_position, open_database
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.migrations.runner import (
     MIGRATIONS,
     NEWEST,
@@ -74,12 +75,7 @@ async def run_script(database: AnyDatabase, script: str) -> None:
             if statement.strip():
                 conn.exec_driver_sql(statement)
 
-    if isinstance(database, SqliteDatabase):
-        with database.engine.begin() as conn:
-            run(conn)
-    else:
-        async with database.engine.begin() as async_conn:
-            await async_conn.run_sync(run)
+    await database.prepare(run)
 
 
 async def test_a_fresh_database_has_the_tables_of_the_schema(database: AnyDatabase) -> None:

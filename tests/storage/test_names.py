@@ -10,7 +10,8 @@ from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.nids import RoomNid, UserNid
 from homeserver.storage import names as names_module
 from homeserver.storage import rooms
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write, open_database
+from homeserver.storage.database import SqliteDatabase, Write, open_database
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.names import Memory, Names
 
 AnyDatabase = SqliteDatabase | PostgresDatabase

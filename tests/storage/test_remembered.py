@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection
 
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write
+from homeserver.storage.database import SqliteDatabase, Write
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.remembered import Remembered
 
 AnyDatabase = SqliteDatabase | PostgresDatabase

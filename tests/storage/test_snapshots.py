@@ -12,7 +12,8 @@ from federation.core.ids import RoomID
 from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
 from homeserver.storage import rooms
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write
+from homeserver.storage.database import SqliteDatabase, Write
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.names import Names
 from homeserver.storage.schema.rooms import snapshots as table
 from homeserver.storage.snapshots import Snapshot, Snapshots, pack, unpack

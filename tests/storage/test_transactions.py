@@ -7,7 +7,8 @@ from homeserver.errors import InvalidParam
 from homeserver.model.nids import DeviceNid, UserNid
 from homeserver.services import once
 from homeserver.storage import accounts, devices, to_device, transactions
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase, Write
+from homeserver.storage.database import SqliteDatabase, Write
+from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.names import Names
 
 AnyDatabase = SqliteDatabase | PostgresDatabase

@@ -17,7 +17,6 @@ another, and a reader that has seen position *p* never later finds a row at or b
 from pathlib import Path
 
 from homeserver.storage.database.hot import Hot, among, numbers
-from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.database.sqlite import SqliteDatabase
 from homeserver.storage.database.writes import (
     LARGEST_GROUP,
@@ -38,7 +37,6 @@ __all__ = [
     "Fresh",
     "Hot",
     "Observer",
-    "PostgresDatabase",
     "SqliteDatabase",
     "Write",
     "among",
@@ -52,7 +50,7 @@ __all__ = [
 ]
 
 
-def open_database(url: str, observe: Observer | None = None) -> SqliteDatabase | PostgresDatabase:
+def open_database(url: str, observe: Observer | None = None) -> Database:
     """Return the database at `url`: `sqlite:///path` (relative) or `sqlite:////path`, or `postgresql://...`.
 
     Raises ValueError for another kind of URL. Call `migrations.runner.prepare` before the first use.
@@ -60,5 +58,8 @@ def open_database(url: str, observe: Observer | None = None) -> SqliteDatabase |
     if url.startswith("sqlite:///"):
         return SqliteDatabase(Path(url.removeprefix("sqlite:///")), observe)
     if url.startswith("postgresql://"):
+        # Here and not above: whoever runs on SQLite does without the megabytes of another database.
+        from homeserver.storage.database.postgres import PostgresDatabase
+
         return PostgresDatabase(url, observe)
     raise ValueError("database.url must start with sqlite:/// or postgresql://")

@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import Executable
 from sqlalchemy.sql.functions import FunctionElement
@@ -75,7 +74,7 @@ def _among_postgresql(element: _Among, compiler: Any, **how: Any) -> str:
 
 def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     """Return the condition that a column is one of the numbers that a `Hot` is given, by `numbers`, under a name."""
-    return _Among(column, sa.bindparam(name, type_=sa.Text().with_variant(ARRAY(sa.BigInteger), "postgresql")))
+    return _Among(column, sa.bindparam(name, type_=sa.Text().with_variant(sa.ARRAY(sa.BigInteger), "postgresql")))
 
 
 def numbers(conn: Connection, wanted: Collection[int]) -> object:

@@ -61,10 +61,9 @@ class PostgresDatabase(Database):
         self._closed = False
         self._writer: asyncio.Task[None] | None = None
 
-    @property
-    def engine(self) -> AsyncEngine:
-        """The writing engine, for migrations before the server starts."""
-        return self._engine
+    async def prepare(self, fn: Callable[[Connection], None]) -> None:
+        async with self._engine.begin() as conn:
+            await conn.run_sync(fn)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         try:

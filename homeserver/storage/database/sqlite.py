@@ -58,10 +58,9 @@ class SqliteDatabase(Database):
         self._writer = threading.Thread(target=self._write_groups, name="writer", daemon=True)
         self._writer.start()
 
-    @property
-    def engine(self) -> Engine:
-        """The writing engine, for migrations before the server starts."""
-        return self._engine
+    async def prepare(self, fn: Callable[[Connection], None]) -> None:
+        with self._engine.begin() as conn:
+            fn(conn)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from homeserver.storage.schema.delivery import position as position_table
 
@@ -204,6 +204,10 @@ class Database:
 
     dialect: str
 
+    async def prepare(self, fn: Callable[[Connection], None]) -> None:
+        """Run `fn` in a transaction of its own, before the first read or write: migrations."""
+        raise NotImplementedError
+
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` in a transaction that sees one moment and writes nothing; return what it returns.
 
@@ -231,6 +235,9 @@ def current_position(conn: Connection) -> int:
 def upsert(conn: Connection, table: Table) -> sqlite.Insert:
     """Return an insert that knows `on_conflict_do_update`, in the connection's dialect."""
     if conn.dialect.name == "postgresql":
+        # Here and not above: whoever runs on SQLite does without ten megabytes of PostgreSQL.
+        from sqlalchemy.dialects import postgresql
+
         return cast(sqlite.Insert, postgresql.insert(table))
     return sqlite.insert(table)
 

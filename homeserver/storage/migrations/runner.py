@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from homeserver.storage.database import PostgresDatabase, SqliteDatabase
+from homeserver.storage.database import Database
 from homeserver.storage.schema import metadata
 from homeserver.storage.schema.delivery import position, schema_version
 
@@ -86,15 +86,10 @@ _OTHER_COLLATIONS = sa.text("""
 """)
 
 
-async def prepare(database: SqliteDatabase | PostgresDatabase) -> None:
+async def prepare(database: Database) -> None:
     """Bring `database` to the newest schema before its first use. Raises `UnusableDatabase`, or OSError."""
     try:
-        if isinstance(database, SqliteDatabase):
-            with database.engine.begin() as conn:
-                upgrade(conn)
-        else:
-            async with database.engine.begin() as async_conn:
-                await async_conn.run_sync(upgrade)
+        await database.prepare(upgrade)
     except DBAPIError as error:
         # A wrong password, a missing database, a file that is none.
         raise UnusableDatabase(f"the database cannot be used: {error.orig}") from error
