@@ -20,13 +20,14 @@ from tests.clients.person import Message, Person, Presence, RoomView
 HERE = Path(__file__).parent / "js"
 PACKAGES = HERE / "node_modules"
 INSTALLED = PACKAGES / ".installed"
+OLDEST_NODE = 20
 LONGEST_LINE = 64 * 1024 * 1024
 
 
 def have_packages() -> None:
     """Install what the client needs, once for each lock file. Skip the test where there is no Node; CI has one."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        missing = "node and npm are missing"
+    if not _node_is_there():
+        missing = f"npm and Node {OLDEST_NODE} or later are missing"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     lock_file = HERE / "package-lock.json"
     with lock_file.open("rb") as held:
@@ -37,6 +38,13 @@ def have_packages() -> None:
             done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             INSTALLED.write_text(wanted)
+
+
+def _node_is_there() -> bool:
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return False
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(version.removeprefix("v").split(".")[0]) >= OLDEST_NODE
 
 
 class JsError(Exception):

@@ -1,7 +1,6 @@
 // What has to hold before the SDK is loaded: import this first.
 
-// The SDK is written for Node 22 and browsers of today; this is all that it misses in Node 18 and 20.
-globalThis.crypto ??= (await import("node:crypto")).webcrypto;
+// The SDK is written for Node 22 and browsers of today; this is all that it misses in Node 20.
 Promise.withResolvers ??= function () {
   let resolve, reject;
   const promise = new this((yes, no) => {
