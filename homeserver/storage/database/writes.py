@@ -137,18 +137,20 @@ class Job(Generic[T]):
         self.result, self.error, self.after = None, error, []
 
     def finish(self) -> None:
-        """Tell the world, then answer the caller. Runs on the event loop."""
+        """Answer the caller and tell the world. Runs on the event loop, and as one step of it.
+
+        The caller comes first, so that a sender has the answer to their request before their own sync shows the event.
+        """
+        if not self.future.done():
+            if self.error is not None:
+                self.future.set_exception(self.error)
+            else:
+                self.future.set_result(cast(T, self.result))
         for tell, args in self.after:
             try:
                 tell(*args)
             except Exception:
                 log.exception("after_commit_failed")
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(cast(T, self.result))
 
 
 def run_together(conn: Connection, group: Sequence[Job[Any]], numbers: Numbers, memory: Fresh) -> bool:
