@@ -186,7 +186,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         db,
         live,
         PassingNews(live, typing, presence),
-        FromMemory(names, events, snapshots, recent, live, account_data, unread, lazy, clock, boot),
+        FromMemory(names, events, snapshots, recent, live, account_data, push_rules, unread, lazy, clock, boot),
         Assembler(
             names,
             RoomGatherer(names, events, snapshots, visibility),

@@ -31,6 +31,10 @@ class PushRules:
         """Return the compiled rules of each of these local users, in one query at most, and in none as a rule."""
         return self._compiled.find(at, users, _load)
 
+    def known(self, user: UserNid) -> RuleSet | None:
+        """Return a user's compiled rules if they are in memory."""
+        return self._compiled.known(user)
+
     async def all(self, who: Requester) -> dict[str, list[dict[str, Any]]]:
         """Return the user's rules by kind, as clients get them."""
         return editing.ruleset(await self._stored(who), who.user_id)

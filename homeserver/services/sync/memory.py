@@ -21,6 +21,7 @@ from homeserver.model.receipts import Receipt
 from homeserver.model.sync import SyncRequest
 from homeserver.services.account_data import AccountData
 from homeserver.services.live import Feed, Live
+from homeserver.services.push_rules import PushRules
 from homeserver.services.receipts import event_contents
 from homeserver.services.recent import Recent
 from homeserver.services.rendering import splice
@@ -53,6 +54,7 @@ class FromMemory:
     recent: Recent
     live: Live
     own_data: AccountData
+    push_rules: PushRules
     unread: UnreadCounts
     lazy: LazyMembers
     clock: Clock
@@ -138,7 +140,7 @@ class FromMemory:
             )
         )
         state = self._senders(request.who, wanted, shown, since.position, position)
-        unread = self._unread(request.who, room)
+        unread = self._unread(request.who, room, ignored)
         by_thread = wanted.room.timeline.unread_thread_notifications
         counted = unread.threads.get(MAIN, Counts()) if by_thread else unread.total()
         sections: dict[str, bytes | None] = {
@@ -206,9 +208,9 @@ class FromMemory:
             if wanted.room.state.matches(event)
         ]
 
-    def _unread(self, who: Requester, room: RoomNid) -> Unread:
+    def _unread(self, who: Requester, room: RoomNid, ignored: Collection[UserID]) -> Unread:
         known = self.unread.remembered(who.user, room)
-        if known is None:
+        if known is None or known.rules is not self.push_rules.known(who.user) or known.ignored != ignored:
             raise _GiveUp
         since_counted = self.recent.since(room, known.counted_to)
         if since_counted is None or any(
