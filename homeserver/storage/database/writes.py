@@ -1,6 +1,7 @@
 """What both databases share: a write and its group, and what a group has stored so far."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -201,32 +202,32 @@ class Observer(Protocol):
         ...
 
 
-class Database:
+class Database(ABC):
     """SQLite or PostgreSQL, by the URL. Use `open_database`."""
 
     dialect: str
 
+    @abstractmethod
     async def prepare(self, fn: Callable[[Connection], None]) -> None:
         """Run `fn` in a transaction of its own, before the first read or write: migrations."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` in a transaction that sees one moment and writes nothing; return what it returns.
 
         `fn` may run again if the connection is lost.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, fn: Callable[[Write], T]) -> T:
         """Run `fn` as part of the next commit; return what it returns once that is durable.
 
         Raises what `fn` raises; then nothing of it is stored. A caller that is cancelled does not undo the write.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def close(self) -> None:
         """Finish the writes that wait, then close all connections."""
-        raise NotImplementedError
 
 
 def current_position(conn: Connection) -> int:
