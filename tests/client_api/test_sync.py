@@ -273,6 +273,20 @@ async def test_unread_messages_are_counted_until_they_are_read(alice: User, bob:
     assert bob.user_id in receipt["content"][last]["m.read"]
 
 
+async def test_what_someone_has_read_counts_even_if_they_want_no_receipts(alice: User, bob: User) -> None:
+    quiet = json.dumps({"room": {"ephemeral": {"types": []}}})
+    room = await alice.creates_room(bob)
+    await bob.joins(room)
+    await bob.syncs(filter=quiet)
+    event = await alice.says(room)
+    seen = joined(await bob.syncs(filter=quiet), room)
+    assert seen["unread_notifications"]["notification_count"] > 0
+    ok(await bob.post(f"/rooms/{q(room)}/receipt/m.read/{q(event)}"))
+    seen = joined(await bob.syncs(filter=quiet), room)
+    assert seen["unread_notifications"]["notification_count"] == 0
+    assert seen["ephemeral"]["events"] == []
+
+
 async def test_threads_are_counted_apart_for_those_who_ask(alice: User, bob: User) -> None:
     room = await alice.creates_room(bob)
     await bob.joins(room)
