@@ -1,14 +1,17 @@
 """The command `isthmus`. Each command reads the configuration and calls one function of the server.
 
-What runs the server is imported inside the command that needs it, so that the others answer at once.
+What runs the server is imported inside the command that needs it, so that the others answer at once; and the command
+line is read by the standard library alone, for what reads it stays in the memory of the server
+(`docs/decisions/0009-the-command-line.md`).
 """
 
+import argparse
+import getpass
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
-
-import typer
+from typing import NoReturn
 
 from homeserver.clock import SystemIds
 from homeserver.config import Config, ConfigError, load
@@ -18,47 +21,91 @@ from homeserver.errors import MatrixError
 
 DEFAULT_DATA = Path("data")
 DEFAULT_PORT = 8008
+NEVER_USED = ("rich", "pydantic_core")
+"""What structlog and yarl load where they find it, for what the server does not do; together five megabytes."""
 
-app = typer.Typer(
-    help="Isthmus: a Matrix homeserver.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    # Its tracebacks show the values of variables, passwords among them.
-    pretty_exceptions_enable=False,
-)
-user_app = typer.Typer(help="Accounts of this server.", no_args_is_help=True)
-config_app = typer.Typer(help="What can be configured.", no_args_is_help=True)
-app.add_typer(user_app, name="user")
-app.add_typer(config_app, name="config")
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", help="Configuration file; else $ISTHMUS_CONFIG, else data/homeserver.toml."),
-]
+Command = Callable[[argparse.Namespace], None]
 
 
-@app.command()
-def init(
-    server_name: Annotated[str, typer.Option(help="The name behind the colon of user IDs.")],
-    data: Annotated[Path, typer.Option(help="Directory for the configuration and all data.")] = DEFAULT_DATA,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = DEFAULT_PORT,
-) -> None:
+def main(words: list[str] | None = None) -> None:
+    """Run the command line; `words` are those behind the name of the command."""
+    parser = _parser()
+    arguments = parser.parse_args(words)
+    command: Command = arguments.command
+    command(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="isthmus", description="Isthmus: a Matrix homeserver.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = _add(commands, "init", init)
+    command.add_argument("--server-name", required=True, help="the name behind the colon of user IDs")
+    command.add_argument("--data", type=Path, default=DEFAULT_DATA, help="directory for the configuration and all data")
+    command.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port to listen on")
+
+    _add_config(_add(commands, "run", run))
+    _add_config(_add(commands, "check", check))
+
+    of_users = commands.add_parser("user", help="Accounts of this server.").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    command = _add(of_users, "add", add_user)
+    command.add_argument("name", help="the part of the user ID before the colon, such as alice")
+    command.add_argument("--password", help="asked for, or read from standard input")
+    command.add_argument("--admin", action="store_true", help="may administer the server")
+    _add_config(command)
+
+    of_config = commands.add_parser("config", help="What can be configured.").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    _add(of_config, "example", config_example)
+    _add(of_config, "schema", config_schema)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, command: Command
+) -> argparse.ArgumentParser:
+    text = command.__doc__
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration file; else $ISTHMUS_CONFIG, else data/homeserver.toml",
+    )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return port
+
+
+def init(arguments: argparse.Namespace) -> None:
     """Write a configuration, keys and secrets; nothing that exists is overwritten."""
-    file = _initialise(data, server_name, port)
-    typer.echo(f"Wrote {file}. Start the server with: isthmus run --config {file}")
+    file = _initialise(arguments.data, arguments.server_name, arguments.port)
+    print(f"Wrote {file}. Start the server with: isthmus run --config {file}")
 
 
-@app.command()
-def run(config: ConfigFile = None) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Run the server until it is told to stop; without a configuration, make one for localhost first."""
-    file = _find(config)
+    file = _find(arguments.config)
     if file is None:
         server_name = os.environ.get("ISTHMUS_SERVER_NAME", "localhost")
         file = _initialise(DEFAULT_DATA, server_name, DEFAULT_PORT)
-        typer.echo(f"Wrote {file} for the server name {server_name}.", err=True)
+        print(f"Wrote {file} for the server name {server_name}.", file=sys.stderr)
     settings = _load(file)
 
+    for module in NEVER_USED:
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # to import it fails, as if it were not there
     from homeserver import app as server
     from homeserver.storage.migrations.runner import UnusableDatabase
 
@@ -73,63 +120,49 @@ def run(config: ConfigFile = None) -> None:
         _fail(f"{error}; `isthmus check` says more")
 
 
-@app.command()
-def check(config: ConfigFile = None) -> None:
+def check(arguments: argparse.Namespace) -> None:
     """Look at configuration, keys, database, ports and directories; say what is wrong and how to mend it."""
     from homeserver.checks import all_findings
 
-    file = _needed(config)
+    file = _needed(arguments.config)
     findings = all_findings(_load(file))
     for finding in findings:
-        typer.echo(f"{'ok ' if finding.good else 'BAD'}  {finding.subject}: {finding.text}")
+        print(f"{'ok ' if finding.good else 'BAD'}  {finding.subject}: {finding.text}")
         if not finding.good:
-            typer.echo(f"     To mend it: {finding.mend}")
+            print(f"     To mend it: {finding.mend}")
     wrong = sum(not finding.good for finding in findings)
-    typer.echo(f"{file}: {'nothing is wrong' if not wrong else f'{wrong} of {len(findings)} are wrong'}")
+    print(f"{file}: {'nothing is wrong' if not wrong else f'{wrong} of {len(findings)} are wrong'}")
     if wrong:
-        raise typer.Exit(1)
+        raise SystemExit(1)
 
 
-@user_app.command("add")
-def add_user(
-    name: Annotated[str, typer.Argument(help="The part of the user ID before the colon, such as alice.")],
-    password: Annotated[str | None, typer.Option(help="Asked for, or read from standard input.")] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="May administer the server.")] = False,
-    config: ConfigFile = None,
-) -> None:
+def add_user(arguments: argparse.Namespace) -> None:
     """Make an account; works while the server runs."""
-    settings = _load(_needed(config))
-    secret = _ask_password() if password is None else password
+    settings = _load(_needed(arguments.config))
+    secret = _ask_password() if arguments.password is None else arguments.password
 
     from homeserver import app as server
     from homeserver.storage.migrations.runner import UnusableDatabase
 
     try:
-        user_id = server.add_user(settings, name, secret, admin)
+        user_id = server.add_user(settings, arguments.name, secret, arguments.admin)
     except ConfigError as error:
         _fail(*error.problems)
     except UnusableDatabase as error:
         _fail(str(error))
     except MatrixError as error:
         _fail(error.message)
-    typer.echo(f"Made {user_id}{', who may administer the server' if admin else ''}.")
+    print(f"Made {user_id}{', who may administer the server' if arguments.admin else ''}.")
 
 
-@config_app.command("example")
-def config_example() -> None:
+def config_example(_: argparse.Namespace) -> None:
     """Print a configuration file with every option and its default."""
-    typer.echo(example(), nl=False)
+    print(example(), end="")
 
 
-@config_app.command("schema")
-def config_schema() -> None:
+def config_schema(_: argparse.Namespace) -> None:
     """Print the JSON schema of the configuration file."""
-    typer.echo(json_schema(), nl=False)
-
-
-def main() -> None:
-    """Run the command line."""
-    app(prog_name="isthmus")
+    print(json_schema(), end="")
 
 
 def _find(given: Path | None) -> Path | None:
@@ -167,7 +200,8 @@ def _initialise(directory: Path, server_name: str, port: int) -> Path:
 
 def _ask_password() -> str:
     if sys.stdin.isatty():
-        answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        while (answer := getpass.getpass()) != getpass.getpass("Repeat it: "):
+            print("They are not the same; again.", file=sys.stderr)
         return answer
     line = sys.stdin.readline().rstrip("\n")
     if not line:
@@ -177,5 +211,5 @@ def _ask_password() -> str:
 
 def _fail(*problems: str) -> NoReturn:
     for problem in problems:
-        typer.echo(f"isthmus: {problem}", err=True)
-    raise typer.Exit(1)
+        print(f"isthmus: {problem}", file=sys.stderr)
+    raise SystemExit(1)

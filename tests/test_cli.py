@@ -1,12 +1,14 @@
 """The command `isthmus`, as an operator calls it."""
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from homeserver.cli import app
+from homeserver.cli import main
 from homeserver.config import load
 from homeserver.config.rendering import example, json_schema
 
@@ -19,9 +21,30 @@ def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(variable, raising=False)
 
 
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    exit_code: object
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """All that it printed."""
+        return self.stdout + self.stderr
+
+
 def isthmus(*words: str, typed: str = "") -> Result:
     """Run the command."""
-    return CliRunner().invoke(app, list(words), input=typed)
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with redirect_stdout(out), redirect_stderr(err), patch("sys.stdin", io.StringIO(typed)):
+        try:
+            main(list(words))
+        except SystemExit as end:
+            code = end.code
+    return Result(code, out.getvalue(), err.getvalue())
 
 
 def test_init_writes_a_configuration(tmp_path: Path) -> None:
