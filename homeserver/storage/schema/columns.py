@@ -6,6 +6,8 @@ Keys are ordered by bytes on both databases, whatever collation a PostgreSQL dat
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex
 
 metadata = MetaData(
     naming_convention={
@@ -35,6 +37,17 @@ class _Bytes(LargeBinary):
 Bytes = _Bytes()
 Json = _Bytes()
 """JSON as bytes: stored as it was encoded, spliced into answers without being parsed."""
+
+SPARSE_INDEX = "ix_events_room_snapshot"
+"""An index of a column that is nearly always NULL: it holds the other rows only."""
+
+
+@compiles(CreateIndex)
+def _create_index(create: CreateIndex, compiler: Any, **options: Any) -> str:
+    # Not by `postgresql_where=`: to know that option, SQLAlchemy loads all of PostgreSQL, also where SQLite is used.
+    text = str(compiler.visit_create_index(create, **options))
+    index = create.element
+    return f"{text} WHERE {index.columns[0].name} IS NOT NULL" if index.name == SPARSE_INDEX else text
 
 
 def reference(

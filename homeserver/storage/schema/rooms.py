@@ -4,10 +4,9 @@ State is kept as snapshots. A snapshot is a *base* (`base` is NULL, `entries` is
 delta against a base. `entries` packs pairs of slot and event; event 0 says that the slot is empty.
 """
 
-import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, ForeignKey, Index, SmallInteger, Table, Text, UniqueConstraint
 
-from homeserver.storage.schema.columns import Bytes, Json, Key, Number, metadata, reference
+from homeserver.storage.schema.columns import SPARSE_INDEX, Bytes, Json, Key, Number, metadata, reference
 
 event_types = Table(
     "event_types",
@@ -81,13 +80,7 @@ events = Table(
     Column("status", SmallInteger, nullable=False, default=0),
     Index(None, "room", "nid"),
     Index(None, "room", "sent_at"),
-    # Nearly always NULL: an index of the others only.
-    Index(
-        "ix_events_room_snapshot",
-        "room_snapshot",
-        sqlite_where=sa.text("room_snapshot IS NOT NULL"),
-        postgresql_where=sa.text("room_snapshot IS NOT NULL"),
-    ),
+    Index(SPARSE_INDEX, "room_snapshot"),
     info={"pruned": "with the room"},
 )
 
