@@ -217,7 +217,7 @@ class _Answer:
                 heads[standing.room], standing, (left.ended or left.newest).nid, 0 if new else self.since,
                 full=new or (was_in and self.request.full_state), only_own=not was_in,
                 again=new and not self.initial,
-                epilogue=left.newest if left.ended not in (None, left.newest) else None,
+                epilogue=left.epilogue,
             )  # fmt: skip
             parts.append(part)
         self._fill(parts)

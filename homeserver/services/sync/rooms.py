@@ -178,8 +178,9 @@ def _cut(part: RoomPart, found: list[Seen], limit: int, exhausted: bool) -> None
 
 def _end(part: RoomPart, wanted: Filter) -> None:
     """Let the timeline of someone who has left end with how they stand to the room now."""
-    if part.epilogue is not None and wanted.room.timeline.matches(part.epilogue):
-        part.timeline.append(Seen(part.epilogue, str(part.standing.membership)))
+    last = part.epilogue
+    if last is not None and last.nid not in _shown(part) and wanted.room.timeline.matches(last):
+        part.timeline.append(Seen(last, str(part.standing.membership)))
 
 
 def _snapshot_at_end(part: RoomPart) -> SnapshotNid | None:

@@ -22,8 +22,9 @@ class Departure:
     """The event that ended their last stay; None if they were not in the room since the client last asked."""
     began_since: bool
     """Whether that stay is one that the client knows nothing of."""
+    epilogue: Event | None
+    """Their membership as it is now, if that is another one: they may have been banned after they had left."""
     newest: Event
-    """Their membership as it is now: they may have been banned after they had left."""
     was_pending: bool
     """Whether the client may show an invite or a knock that is none any more."""
 
@@ -35,10 +36,13 @@ def departures(
     chains = _chains(conn, events, {standing.room: standing.event for standing in standings}, since)
     found = {}
     for room, chain in chains.items():
-        kinds = [_membership_in(event) for event in chain]
+        ever_in = _membership_in(chain[-1]) == Membership.JOIN
+        news = sum(event.nid > since for event in chain)
+        kinds = [_membership_in(event) for event in chain[: news + 1]]
         ended = chain[kinds.index(Membership.JOIN) - 1] if Membership.JOIN in kinds else None
-        began_since = chain[-1].nid > since or kinds[-1] != Membership.JOIN
-        found[room] = Departure(ended, began_since, chain[0], not set(kinds).isdisjoint(PENDING))
+        began_since = len(kinds) == news or kinds[-1] != Membership.JOIN
+        epilogue = chain[0] if ever_in and ended is not chain[0] else None
+        found[room] = Departure(ended, began_since, epilogue, chain[0], not set(kinds).isdisjoint(PENDING))
     return found
 
 
@@ -53,7 +57,7 @@ def returned(conn: Connection, events: Events, standings: Iterable[RoomMembershi
 def _chains(
     conn: Connection, events: Events, newest: Mapping[RoomNid, EventNid], since: int
 ) -> dict[RoomNid, list[Event]]:
-    """Return a user's memberships from these on back, up to the one that held at `since`; from 0, to a join at most."""
+    """Return a user's memberships from these on back, up to a join that held at `since`; from 0, to any join."""
     chains: dict[RoomNid, list[Event]] = {}
     wanted = dict(newest)
     while wanted:
@@ -62,7 +66,7 @@ def _chains(
         for room, nid in wanted.items():
             event = loaded[nid]
             chains.setdefault(room, []).append(event)
-            enough = nid <= since or (since == 0 and _membership_in(event) == Membership.JOIN)
+            enough = _membership_in(event) == Membership.JOIN and (nid <= since or since == 0)
             if not enough and event.replaces is not None:
                 further[room] = event.replaces
         wanted = further
