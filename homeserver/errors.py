@@ -47,6 +47,10 @@ class NotJson(MatrixError):
     errcode = "M_NOT_JSON"
 
 
+class BadEncoding(NotJson):
+    """The body is not encoded as its headers say."""
+
+
 class InvalidParam(MatrixError):
     """A parameter has a wrong value."""
 

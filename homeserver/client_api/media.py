@@ -4,16 +4,15 @@ The endpoints under `/_matrix/media/v3` that need no token are frozen: nothing t
 them. With a token they answer, for clients of before Matrix 1.11. See `docs/decisions/0006-legacy-media.md`.
 """
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import PayloadEncodingError
 
 from federation.core.ids import ServerName
 from homeserver.client_api.file_responses import LONGEST_NAME, FileResponse, content_type_of
 from homeserver.errors import InvalidParam, NotFound
+from homeserver.http.packing import is_packed, pieces_of
 from homeserver.http.routing import Auth, Call, Json, Routes
 from homeserver.model.media import MediaID, Method
 from homeserver.services.media.shapes import shape_for
@@ -76,17 +75,9 @@ async def fill(call: Call, server_name: ServerName, media_id: MediaID, query: Up
 def _upload(call: Call, query: UploadQuery) -> Upload:
     request = call.request
     # Bytes that come compressed are decompressed on the way: their number is not known before.
-    length = None if "Content-Encoding" in request.headers else request.content_length
+    length = None if is_packed(request) else request.content_length
     name = _name(query.filename, "filename")
-    return Upload(_pieces(request), length, content_type_of(request.headers.get("Content-Type")), name)
-
-
-async def _pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    try:
-        async for piece in request.content.iter_any():
-            yield piece
-    except (web.RequestPayloadError, PayloadEncodingError) as error:
-        raise InvalidParam("The body could not be read") from error
+    return Upload(pieces_of(request), length, content_type_of(request.headers.get("Content-Type")), name)
 
 
 def _name(name: str | None, parameter: str) -> str | None:

@@ -17,7 +17,6 @@ import msgspec
 import orjson
 import structlog
 from aiohttp import HttpVersion11, web
-from aiohttp.http_exceptions import PayloadEncodingError
 
 from homeserver.errors import (
     InvalidParam,
@@ -25,13 +24,13 @@ from homeserver.errors import (
     MatrixError,
     MethodNotAllowed,
     MissingToken,
-    NotJson,
     RequestTimeout,
     TooLarge,
     Unavailable,
     Unrecognized,
 )
 from homeserver.http.bodies import JsonObject, convert, convert_query, parse_object, refuse_nul
+from homeserver.http.packing import pieces_of
 from homeserver.http.routing import Answer, Auth, Call, Endpoint, Reply, Router
 from homeserver.logs import within_request
 from homeserver.model.accounts import Requester
@@ -176,8 +175,6 @@ class Door:
                 return await self._read_all(request)
         except TimeoutError as error:
             raise RequestTimeout("The body took too long") from error
-        except (web.RequestPayloadError, PayloadEncodingError) as error:
-            raise NotJson("The body is not encoded as its headers say") from error
 
     async def _read_all(self, request: web.BaseRequest) -> bytes:
         most = self.services.config.http.max_body_bytes
@@ -185,7 +182,7 @@ class Door:
             raise TooLarge(f"The body has more than {most} bytes")
         parts: list[bytes] = []
         size = 0
-        async for part in request.content.iter_any():
+        async for part in pieces_of(request):
             size += len(part)
             if size > most:
                 raise TooLarge(f"The body has more than {most} bytes")

@@ -54,7 +54,7 @@ class Connection(web.RequestHandler):
         return response
 
     def log_exception(self, *_args: Any, exc_info: BaseException | None = None, **_more: Any) -> None:
-        """Log what failed outside of an answer, but for bodies that cannot be decoded: their senders are told."""
+        """Log what failed outside of an answer, but for bodies that cannot be read: their senders are told."""
         if not isinstance(exc_info, web.RequestPayloadError):
             log.error("connection_failed", exc_info=exc_info)
 
@@ -68,7 +68,7 @@ class Listener(web.Server):
 
     def __call__(self) -> Connection:
         """Return what answers a new connection."""
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, loop=self._loop, auto_decompress=False, **self._kwargs)
 
 
 def _error(exc: BaseException | None) -> MatrixError:

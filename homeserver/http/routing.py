@@ -164,7 +164,7 @@ class Routes:
             names = tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))
             endpoint = Endpoint(
                 method, path, handler, auth, limit, names, tuple(_parser(handler, hints, name) for name in names),
-                hints.get("body"), hints.get("query"), raw_body,
+                _body(hints), hints.get("query"), raw_body,
             )  # fmt: skip
             extra = set(inspect.signature(handler).parameters) - {"call", "body", "query", *names}
             if extra:
@@ -173,6 +173,12 @@ class Routes:
             return handler
 
         return add
+
+
+def _body(hints: Mapping[str, Any]) -> Any:
+    """Return what the body is read as. `get_type_hints` makes another `JsonObject`, equal and not the same."""
+    kind = hints.get("body")
+    return JsonObject if kind == JsonObject else kind
 
 
 def _parser(handler: Handler, hints: Mapping[str, Any], name: str) -> Callable[[str], Any]:

@@ -146,7 +146,7 @@ def _check_key(key: str) -> None:
 def _check_value(key: str, value: Any) -> None:
     if key in (DISPLAY_NAME, AVATAR_URL, TIME_ZONE) and not isinstance(value, str):
         raise BadJson(f"{key}: must be a text")
-    if key == DISPLAY_NAME and len(value) > LONGEST_NAME:
-        raise InvalidParam(f"displayname: has more than {LONGEST_NAME} characters")
+    if key == DISPLAY_NAME and (len(value) > LONGEST_NAME or "\0" in value):
+        raise InvalidParam(f"displayname: must have at most {LONGEST_NAME} characters, and no NUL")
     if key == AVATAR_URL and value and (_MXC.fullmatch(value) is None or len(value) > LONGEST_AVATAR):
         raise InvalidParam("avatar_url: must be an mxc:// URI")

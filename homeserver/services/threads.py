@@ -10,6 +10,7 @@ from homeserver.model.events import Event
 from homeserver.model.nids import EventNid
 from homeserver.model.receipts import MAIN_THREAD
 from homeserver.storage.events import Events
+from homeserver.storage.relations import relation_of
 
 MOST_HOPS = 3
 """How far relations are followed, as the specification recommends."""
@@ -76,8 +77,5 @@ def known_thread_of(events: Events, event: Event) -> str:
 
 def _parent(content: Mapping[str, Any]) -> EventID | None:
     """Return the event that another one is related to by a relation type; a mere reply is not followed."""
-    relation = content.get("m.relates_to")
-    if not isinstance(relation, dict) or not isinstance(relation.get("rel_type"), str):
-        return None
-    parent = relation.get("event_id")
-    return EventID(parent) if isinstance(parent, str) else None
+    relation = relation_of(content)
+    return EventID(relation[1]) if relation is not None else None

@@ -85,7 +85,8 @@ class Events:
                 event = event or self._cached(nid)
             if event is not None:
                 found[event_id] = event
-            else:
+            elif "\0" not in event_id:
+                # Contents name events by any text, and PostgreSQL's texts hold no NUL.
                 missing.append(event_id)
         for start in range(0, len(missing), MOST_IN_A_QUERY):
             part = missing[start : start + MOST_IN_A_QUERY]
