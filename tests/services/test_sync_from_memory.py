@@ -207,16 +207,16 @@ ACTIONS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_what_memory_answers_is_what_the_database_would(world: World, witness: Witness, seed: int) -> None:
     house = Household(world, random.Random(seed))
     await house.settle()
     for device in house.devices:
         await house.sync(device)
-    for _ in range(150):
+    for _ in range(120):
         for _ in range(house.chance.choice([1, 1, 2, 4])):
             await house.act()
         for device in house.chance.sample(house.devices, 4):
             await house.sync(device)
             await witness.compare()
-    assert witness.with_rooms > 60
+    assert witness.with_rooms > 40

@@ -179,7 +179,7 @@ async def test_counts_are_those_of_the_reference(database_url: str, tmp_path: Pa
         play = Play(people, room, random.Random(seed))
         fresh = await play.reader.login_again("FRESH")
         await play.reader.syncs(filter=FILTER)
-        for step in range(150):
+        for step in range(120):
             await play.act()
             told = await _counted(play.reader, room)
             assert told in (None, play.reference.counts())
