@@ -130,6 +130,8 @@ class RoomGatherer:
         self.snapshots.load_many(conn, {*before.values(), *ends.values(), *_snapshots_at_start(parts)})
         for part in parts:
             if part.only_own:
+                own = [seen.event for seen in part.timeline] if at_end else []
+                part.state = {event.slot: event.nid for event in own if event.slot is not None}
                 continue
             end = self._state(conn, ends.get(part.room.nid))
             if part.full:
