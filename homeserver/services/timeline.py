@@ -23,6 +23,7 @@ from homeserver.errors import BadJson, Forbidden, TooLarge
 from homeserver.model.events import Event
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, UserNid
 from homeserver.model.rooms import Room
+from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.live import Live
 from homeserver.services.recent import Recent
 from homeserver.storage import memberships, redactions, relations, rooms
@@ -81,7 +82,7 @@ class Timeline:
         """Take the turn of a room by its ID. Raises `Forbidden` if there is no such room here."""
         room = self.names.room(tx.conn, room_id)
         if room is None:
-            raise Forbidden("You are not in this room")
+            raise Forbidden(NOT_IN_ROOM)
         return self.turn(tx, room)
 
     def create(
@@ -165,6 +166,9 @@ class Timeline:
         try:
             check(pdu, auth_state, create=create)
         except Rejected as error:
+            if pdu.type != MEMBER and _membership(auth_state.get((MEMBER, pdu.sender))) != Membership.JOIN:
+                # In the words that are used where there is no such room.
+                raise Forbidden(NOT_IN_ROOM) from error
             raise Forbidden(_sentence(error)) from error
 
     def _store(self, turn: Turn, pdu: Pdu, replaced: Event | None) -> Event:
@@ -254,6 +258,10 @@ class Timeline:
 def _text(value: object) -> str | None:
     # PostgreSQL's texts hold no NUL.
     return value.replace("\0", "") if isinstance(value, str) else None
+
+
+def _membership(event: Pdu | None) -> object:
+    return event.content.get("membership") if event is not None else None
 
 
 def _becomes(membership: str, event: Event, replaced: Event | None) -> int:

@@ -169,11 +169,14 @@ class Attacker:
     def plausible_body(self, endpoint: Endpoint) -> dict[str, Any]:
         """Return a body that the endpoint can read."""
         if endpoint.body is None or endpoint.body is JsonObject:
-            return {}
+            # Which endpoint reads what of an object that may hold anything.
+            read = {"invite": {"user_id": self.victim}, "put_field": {"displayname": "x"}}
+            return read.get(endpoint.handler.__name__, {})
         body: dict[str, Any] = {}
         for each in msgspec.structs.fields(endpoint.body):
             if each.required:
-                body[each.encode_name] = self.victim if each.encode_name == "user_id" else _value_of(each.type)
+                known = {"user_id": self.victim, "new_version": "12", "room_id": self.room_id}
+                body[each.encode_name] = known.get(each.encode_name) or _value_of(each.type)
         return body
 
     async def check_unchanged(self) -> None:
