@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run law test check bench format docs coverage clean
+.PHONY: help run law test check bench soak format docs coverage clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,8 +25,11 @@ check: .venv/dev.stamp ## look at format, style, types, imports and generated fi
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.generate --check
 
-bench: .venv/dev.stamp ## measure what the server costs; ARGS="--json" prints JSON, ARGS="--help" says more
+bench: .venv/dev.stamp ## measure what the server costs; ARGS="--with-synapse" beside Synapse, ARGS="--help" says more
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: .venv/dev.stamp ## load a server and watch its memory; ARGS=30 for half an hour
+	@$(BIN)/python -m benchmarks soak --minutes $(or $(ARGS),10)
 
 format: .venv/dev.stamp ## format the code and sort its imports
 	$(BIN)/ruff format .
