@@ -9,6 +9,7 @@ their own, which starts anew with the process.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from homeserver.model.nids import RoomNid, UserNid
 
 IDLE_SECONDS = 600.0
 """A feed that nobody has read for so long is dropped."""
+
+WAKES_AT_ONCE = 20
+"""Feeds that are woken in one round of the event loop; others' requests are served between the rounds."""
 
 LoadRooms = Callable[[UserNid], Awaitable[tuple[int, set[RoomNid]]]]
 """Reads the rooms that a user has joined, and the position at which that was so."""
@@ -64,6 +68,8 @@ class Live:
         self._feeds: dict[UserNid, Feed] = {}
         self._loading: dict[UserNid, asyncio.Task[None]] = {}
         self._by_room: dict[RoomNid, set[Feed]] = {}
+        self._to_wake: deque[Feed] = deque()
+        self._waking = False
 
     @property
     def waiting(self) -> int:
@@ -133,7 +139,7 @@ class Live:
             feed = self._feeds.get(user)
             if feed is not None:
                 feed.personal = feed.newest = max(feed.newest, position)
-                feed.wake()
+                self._wake(feed)
 
     def ring_room(self, position: int, room: RoomNid) -> None:
         """Something has changed in a room, for everyone who is joined."""
@@ -141,7 +147,7 @@ class Live:
         for feed in self._by_room.get(room, ()):
             feed.newest = max(feed.newest, position)
             feed.rooms_changed[room] = position
-            feed.wake()
+            self._wake(feed)
 
     def member_moved(self, position: int, user: UserNid, room: RoomNid, joined: bool) -> None:
         """A user's membership has changed; ring the room before it when someone leaves, after it when someone joins."""
@@ -154,7 +160,7 @@ class Live:
         else:
             self._move(feed, room, joined)
         feed.personal = feed.newest = max(feed.newest, position)
-        feed.wake()
+        self._wake(feed)
 
     def next_ephemeral(self) -> int:
         """Return the next serial of what is kept in memory only."""
@@ -165,7 +171,7 @@ class Live:
         """Typing has changed in a room; call after taking `next_ephemeral`."""
         for feed in self._by_room.get(room, ()):
             feed.newest_ephemeral = self.ephemeral
-            feed.wake()
+            self._wake(feed)
 
     def ring_users_ephemeral(self, users: Iterable[UserNid]) -> None:
         """Presence has changed for these users to see; call after taking `next_ephemeral`."""
@@ -173,7 +179,7 @@ class Live:
             feed = self._feeds.get(user)
             if feed is not None:
                 feed.newest_ephemeral = self.ephemeral
-                feed.wake()
+                self._wake(feed)
 
     def online_in(self, room: RoomNid) -> Iterable[UserNid]:
         """Return the users in a room that have a feed: those who can be told at all."""
@@ -190,6 +196,21 @@ class Live:
         for feed in [feed for feed in self._feeds.values() if not feed.readers and feed.used_at < limit]:
             if feed.user not in self._loading:
                 self._drop(feed)
+
+    def _wake(self, feed: Feed) -> None:
+        """Let those who wait look again, soon: to answer hundreds in one go would keep everybody else waiting."""
+        if feed.waiters:
+            self._to_wake.append(feed)
+            if not self._waking:
+                self._waking = True
+                asyncio.get_running_loop().call_soon(self._wake_some)
+
+    def _wake_some(self) -> None:
+        for _ in range(min(WAKES_AT_ONCE, len(self._to_wake))):
+            self._to_wake.popleft().wake()
+        self._waking = bool(self._to_wake)
+        if self._waking:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
     def _drop(self, feed: Feed) -> None:
         self._feeds.pop(feed.user, None)
