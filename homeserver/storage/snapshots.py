@@ -263,9 +263,7 @@ def _applied(state: State, updates: Mapping[SlotNid, EventNid]) -> State:
 
 
 _SELECT = sa.select(snapshots.c.base, snapshots.c.entries).where(snapshots.c.nid == sa.bindparam("wanted"))
-_MANY = Hot(
-    sa.select(snapshots.c.nid, snapshots.c.base, snapshots.c.entries).where(among(snapshots.c.nid, "wanted"))
-)
+_MANY = Hot(sa.select(snapshots.c.nid, snapshots.c.base, snapshots.c.entries).where(among(snapshots.c.nid, "wanted")))
 _INSERT = Hot(
     snapshots.insert()
     .values(room=sa.bindparam("room"), base=sa.bindparam("base"), entries=sa.bindparam("entries"))
