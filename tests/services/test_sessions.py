@@ -38,6 +38,12 @@ class Watched(Database):
     async def write(self, fn: Callable[[Write], T]) -> T:
         return await self.inner.write(fn)
 
+    async def prepare(self, fn: Callable[[Connection], None]) -> None:
+        await self.inner.prepare(fn)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
 
 @pytest.fixture
 def watched(world: World) -> Watched:
