@@ -49,6 +49,7 @@ async def listening(people: list[User], room: str) -> AsyncIterator[list[Listene
     """Let people wait in long polls, after what their coming has set off has died down."""
     listeners = [Listener(user, room) for user in people]
     for listener in listeners:
+        await listener.user.loads_members_lazily()
         await listener.user.syncs()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(listener.listen()) for listener in listeners]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
 
-from benchmarks.processes import free_port, stop
+from benchmarks.processes import free_port
 
 START_SECONDS = 30
 SETTINGS = (
@@ -50,16 +51,22 @@ async def cluster(directory: Path) -> AsyncIterator[Cluster]:
     user = "postgres" if os.geteuid() == 0 else None
     await asyncio.to_thread(_make_cluster, directory, user)
     port = free_port()
-    options = [part for setting in (f"port={port}", *SETTINGS) for part in ("-c", setting)]
-    with directory.with_suffix(".log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            _program("postgres"), "-D", str(directory), *options, stdout=log, stderr=log, user=user, cwd="/"
-        )
+    process = _start(directory, port, user)
     try:
         await _make_database(port)
         yield Cluster(process.pid, port)
     finally:
-        await stop(process)
+        process.send_signal(signal.SIGINT)
+        await asyncio.to_thread(process.wait)
+
+
+def _start(directory: Path, port: int, user: str | None) -> "subprocess.Popen[bytes]":
+    options = [part for setting in (f"port={port}", *SETTINGS) for part in ("-c", setting)]
+    # Not by asyncio: uvloop starts nothing for another user.
+    with directory.with_suffix(".log").open("wb") as log:
+        return subprocess.Popen(
+            [_program("postgres"), "-D", str(directory), *options], stdout=log, stderr=log, user=user, cwd="/"
+        )
 
 
 def _make_cluster(directory: Path, user: str | None) -> None:
