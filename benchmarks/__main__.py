@@ -20,6 +20,7 @@ from benchmarks.report import Report, machine, table
 from benchmarks.scenarios import ALONE, SCENARIOS
 from benchmarks.server import Server, running
 
+KINDS = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 OTHERS = ("scaling", "fan_out", "soak")
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--with-synapse", action="store_true", help="beside Synapse, in the environment $SYNAPSE_VENV")
     parser.add_argument("--repeats", type=int, default=1, help="how often; what is shown are medians")
     parser.add_argument("--scale", type=float, default=1.0, help="how much of a full run, such as 0.1")
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--database", choices=KINDS, default="sqlite")
     parser.add_argument("--minutes", type=float, default=1.0, help="how long to soak or to fan out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every repeat to a file")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the comparison with Synapse")
@@ -86,7 +87,7 @@ async def _compare(arguments: argparse.Namespace) -> None:
         figures = {report.name: report.as_json() for report in reports}
         arguments.json.write_text(json.dumps(found | {"servers": figures}, indent=1) + "\n")
     if arguments.svg and arguments.with_synapse:
-        title = f"Synapse {synapse.version()} beside Isthmus, both on {arguments.database}"
+        title = f"Synapse {synapse.version()} beside Isthmus, both on {KINDS[arguments.database]}"
         arguments.svg.write_text(picture.draw(reports[0], reports[1], title))
 
 

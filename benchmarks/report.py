@@ -59,31 +59,33 @@ def machine() -> dict[str, Any]:
 
 
 def table(reports: Sequence[Report]) -> str:
-    """Return a table in Markdown; with two servers, what the first is of the second."""
-    ours, *others = reports
-    rows: list[list[str]] = []
-    for scenario in ours.costs:
-        for name, title in FIGURES.items():
-            if name != "per_second" or not others:
-                rows.append([scenario, title, *_cells([report.figure(scenario, name) for report in reports])])
-    for name, title in ENDS.items():
-        rows.append(["", title, *_cells([report.ends[name] for report in reports])])
-    head = ["scenario", "figure", *(report.name for report in reports), *(["ratio"] if others else [])]
+    """Return tables in Markdown; with two servers, what the first is of the second."""
+    names = [report.name for report in reports]
+    ratio = ["ratio"] if len(reports) > 1 else []
+    figures = list(FIGURES) if len(reports) == 1 else ["cpu_seconds_per_1000", "p50_ms", "p99_ms"]
+    head = ["scenario", *(f"{FIGURES[figure]}, {name}" if name != "ratio" else name for figure in figures
+                          for name in [*names, *ratio])]  # fmt: skip
+    rows = [
+        [scenario, *(cell for name in figures for cell in _cells([each.figure(scenario, name) for each in reports]))]
+        for scenario in reports[0].costs
+    ]
+    ends = [[title, *_cells([report.ends[name] for report in reports])] for name, title in ENDS.items()]
+    return _markdown(head, rows) + "\n\n" + _markdown(["", *names, *ratio], ends)
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
 
     def line(cells: list[str]) -> str:
-        padded = (
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )  # fmt: skip
-        return "| " + " | ".join(padded) + " |"
+        first, *others = zip(cells, widths, strict=True)
+        return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]) + " |"
 
-    rule = "|" + "|".join("-" * (width + 1) + (" " if column < 2 else ":") for column, width in enumerate(widths)) + "|"
+    rule = "|" + "-" * (widths[0] + 2) + "|" + "".join("-" * (width + 1) + ":|" for width in widths[1:])
     return "\n".join([line(head), rule, *map(line, rows)])
 
 
 def _cells(values: list[float]) -> list[str]:
-    cells = [f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in values]
+    cells = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values]
     if len(values) > 1:
         ratio = values[0] / values[1]
         cells.append(f"1/{1 / ratio:.1f}" if ratio < 0.95 else f"{ratio:.2f}")
