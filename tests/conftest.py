@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.support.world import User, World, drop_databases, fresh_postgres_database
 
@@ -14,6 +15,11 @@ structlog.configure(
     processors=[structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False)],
     wrapper_class=structlog.make_filtering_bound_logger(30),
 )
+
+# How fast examples are made and run says something of the machine and nothing of the code: in a fresh clone, with both
+# processors busy, the first ones take seconds. What the properties assert is untouched.
+settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_machine")
 
 POSTGRES = os.environ.get("ISTHMUS_TEST_POSTGRES", "")
 DATABASES = ["sqlite", "postgresql"] if POSTGRES or os.environ.get("CI") else ["sqlite"]
