@@ -140,12 +140,6 @@ class InvalidUsername(MatrixError):
     errcode = "M_INVALID_USERNAME"
 
 
-class Exclusive(MatrixError):
-    """The name is reserved."""
-
-    errcode = "M_EXCLUSIVE"
-
-
 class WeakPassword(MatrixError):
     """The password is too weak."""
 
@@ -168,12 +162,6 @@ class UnsupportedRoomVersion(MatrixError):
     """The room version is not known here."""
 
     errcode = "M_UNSUPPORTED_ROOM_VERSION"
-
-
-class IncompatibleRoomVersion(MatrixError):
-    """The room's version is not supported by the one who asks."""
-
-    errcode = "M_INCOMPATIBLE_ROOM_VERSION"
 
 
 class AliasTaken(MatrixError):
@@ -205,12 +193,6 @@ class BadState(MatrixError):
     """The state of things does not allow it."""
 
     errcode = "M_BAD_STATE"
-
-
-class CannotLeaveServerNoticeRoom(Forbidden):
-    """The room of server notices cannot be left."""
-
-    errcode = "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"
 
 
 class ProfileTooLarge(MatrixError):
@@ -312,13 +294,6 @@ class InteractiveAuthRequired(MatrixError):
     def body(self) -> dict[str, Any]:
         """Return the flows, the session and what is completed; no error code unless a stage failed."""
         return self._body
-
-
-class RequestTimeout(MatrixError):
-    """The request took too long to arrive."""
-
-    status = 408
-    errcode = "M_UNKNOWN"
 
 
 class Unavailable(MatrixError):

@@ -24,8 +24,8 @@ from homeserver.errors import (
     MatrixError,
     MethodNotAllowed,
     MissingToken,
-    RequestTimeout,
     TooLarge,
+    TooSlow,
     Unavailable,
     Unrecognized,
 )
@@ -174,7 +174,7 @@ class Door:
             async with asyncio.timeout(SLOWEST_BODY_SECONDS):
                 return await self._read_all(request)
         except TimeoutError as error:
-            raise RequestTimeout("The body took too long") from error
+            raise TooSlow("The body took too long") from error
 
     async def _read_all(self, request: web.BaseRequest) -> bytes:
         most = self.services.config.http.max_body_bytes

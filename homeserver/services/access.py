@@ -24,17 +24,6 @@ def joined_room(conn: Connection, names: Names, user: UserNid, room_id: RoomID) 
     return standing.room
 
 
-def seen_room(conn: Connection, names: Names, user: UserNid, room_id: RoomID) -> RoomMembership:
-    """Return how the user stands to a room that they are in or have left. Raises `Forbidden`.
-
-    Those who were invited, or knocked, have not seen it; whoever forgot a room has seen nothing.
-    """
-    standing = membership(conn, names, user, room_id)
-    if standing is None or standing.forgotten or standing.membership in (Membership.INVITE, Membership.KNOCK):
-        raise Forbidden(NOT_IN_ROOM)
-    return standing
-
-
 def membership(conn: Connection, names: Names, user: UserNid, room_id: RoomID) -> RoomMembership | None:
     """Return how the user stands to a room, or None if they have nothing to do with it or it does not exist."""
     room = names.room(conn, room_id)

@@ -5,14 +5,12 @@ from functools import cache
 
 from sqlalchemy import Connection
 
+from federation.core.auth.selection import CREATE, POWER_LEVELS
 from federation.core.events.content import PowerLevels, creators_of
 from homeserver.model.rooms import Room
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import Snapshots
-
-CREATE = ("m.room.create", "")
-POWER_LEVELS = ("m.room.power_levels", "")
 
 
 def levels_in(conn: Connection, names: Names, events: Events, snapshots: Snapshots, room: Room) -> PowerLevels | None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from federation.core.auth.selection import CREATE
 from federation.core.ids import RoomID
 from homeserver.errors import MatrixError
 from homeserver.model.nids import RoomNid, UserNid
@@ -16,7 +17,7 @@ from homeserver.model.push_rules import PushRule, RuleKind, StoredRules
 from homeserver.services.account_data import TAGS
 from homeserver.services.push import editing
 from homeserver.services.push_rules import PushRules
-from homeserver.services.timeline import CREATE, Timeline, Turn
+from homeserver.services.timeline import Timeline, Turn
 from homeserver.storage import account_data, memberships
 
 TOMBSTONE = ("m.room.tombstone", "")

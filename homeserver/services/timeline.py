@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from federation.core.auth.rules import check
-from federation.core.auth.selection import auth_slots
+from federation.core.auth.selection import CREATE, auth_slots
 from federation.core.errors import BadEvent, EventTooLarge, ProtocolError, Rejected
 from federation.core.errors import BadJson as NotCanonical
-from federation.core.events.content import Membership, PowerLevels, creators_of
+from federation.core.events.content import Membership, PowerLevels
 from federation.core.events.draft import Draft, build
 from federation.core.events.pdu import Pdu
 from federation.core.events.redaction import redact
@@ -25,6 +25,7 @@ from homeserver.model.nids import EventNid, RoomNid, SlotNid, UserNid
 from homeserver.model.rooms import Room
 from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.live import Live
+from homeserver.services.power import levels_in
 from homeserver.services.recent import Recent
 from homeserver.storage import memberships, redactions, relations, rooms
 from homeserver.storage.database import Write
@@ -33,8 +34,6 @@ from homeserver.storage.names import Names
 from homeserver.storage.snapshots import EMPTY, Snapshot, Snapshots, State
 
 MEMBER = "m.room.member"
-CREATE = ("m.room.create", "")
-POWER_LEVELS = ("m.room.power_levels", "")
 STRIPPED = (
     CREATE, ("m.room.name", ""), ("m.room.avatar", ""), ("m.room.topic", ""), ("m.room.join_rules", ""),
     ("m.room.canonical_alias", ""), ("m.room.encryption", ""),
@@ -109,11 +108,9 @@ class Timeline:
 
     def power_levels(self, turn: Turn) -> PowerLevels:
         """Return the current power levels."""
-        create, levels = self.entry(turn, *CREATE), self.entry(turn, *POWER_LEVELS)
-        assert create is not None
-        return PowerLevels.of(
-            levels.content if levels is not None else None, turn.room.version, creators_of(create.pdu)
-        )
+        levels = levels_in(turn.tx.conn, self.names, self.events, self.snapshots, turn.room)
+        assert levels is not None
+        return levels
 
     def append(self, turn: Turn, draft: Draft) -> Event:
         """Append an event by a local sender to a room; return it.
@@ -142,7 +139,7 @@ class Timeline:
         create = state.get(CREATE)
         self._check(pdu, auth_state, create.pdu if create is not None else None)
         target = self._redaction_target(turn, pdu) if pdu.type == "m.room.redaction" else None
-        event = self._store(turn, pdu, state.get(standing) if standing is not None else None)
+        event = self._store(turn, pdu, old)
         if target is not None:
             self._redact(turn, target, event)
         return event
@@ -186,9 +183,10 @@ class Timeline:
             tx, pdu, nid=nid, room=turn.room.nid, slot=slot, snapshot=turn.snapshot.nid,
             replaces=replaced.nid if replaced is not None else None,
         )  # fmt: skip
+        moved = _becomes("join", event, replaced)
         turn.room = replace(
             turn.room, newest=nid, depth=pdu.depth, extremities=(nid,), snapshot=turn.snapshot.nid,
-            joined=turn.room.joined + _becomes("join", event, replaced),
+            joined=turn.room.joined + moved,
             invited=turn.room.invited + _becomes("invite", event, replaced),
         )  # fmt: skip
         rooms.advance(tx, turn.room)
@@ -196,7 +194,7 @@ class Timeline:
         relations.store(tx, self.names, event)
         tx.after_commit(self.recent.add, event)
         if pdu.type == MEMBER and pdu.state_key is not None:
-            self._store_membership(tx, event, stripped, _becomes("join", event, replaced))
+            self._store_membership(tx, event, stripped, moved)
         else:
             tx.after_commit(self.live.ring_room, nid, turn.room.nid)
         return event

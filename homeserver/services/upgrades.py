@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from federation.core.auth.selection import CREATE, POWER_LEVELS
 from federation.core.events.content import JoinRule, Membership, PowerLevels, creators_of, join_rule_of, level_of
 from federation.core.events.draft import Draft
 from federation.core.ids import EventID, RoomID, UserID
@@ -21,7 +22,7 @@ from homeserver.services.member_events import is_restricted
 from homeserver.services.room_views import SPACE
 from homeserver.services.rooms import ABOVE_ADMINISTRATORS, ADMINISTRATOR, begin, check_creators, new_room_id
 from homeserver.services.successions import Successions
-from homeserver.services.timeline import CREATE, MEMBER, POWER_LEVELS, Timeline, Turn
+from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import aliases, memberships, rooms, spaces
 from homeserver.storage.database import Database, Write
 
