@@ -35,7 +35,7 @@ class SyncQuery(msgspec.Struct):
         return UNSTABLE_STATE_AFTER if self.use_unstable_state_after else None
 
 
-@routes.get("/_matrix/client/v3/sync", limit="none")
+@routes.get("/_matrix/client/v3/sync", waits=True)
 async def sync(call: Call, query: SyncQuery) -> Answer:
     """Tell what has changed since the client last asked."""
     services, who = call.services, call.who

@@ -119,7 +119,7 @@ class Door:
 
     async def _ask_in_turn(self, request: web.BaseRequest, endpoint: Endpoint, values: list[str]) -> Reply:
         """Let the endpoint answer unless too much is being worked on. Long polls, which only wait, do not count."""
-        if endpoint.limit == "none":
+        if endpoint.waits or endpoint.limit == "none":
             return await self._ask(request, endpoint, values)
         if self.pending >= self.services.config.http.max_pending:
             raise Unavailable("The server is busy", retry_after_ms=1000)

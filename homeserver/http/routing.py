@@ -117,6 +117,8 @@ class Endpoint:
     query: type[msgspec.Struct] | None
     raw_body: bool
     """The handler reads the body itself, as uploads do."""
+    waits: bool = False
+    """The request is a long poll: it mostly waits, and does not count among those that are being worked on."""
 
     def arguments(self, values: list[str]) -> dict[str, Any]:
         """Return the path's parameters, parsed. Raises `InvalidParam`, naming the parameter."""
@@ -138,9 +140,11 @@ class Routes:
         """Start with none."""
         self.endpoints: list[Endpoint] = []
 
-    def get(self, path: str, *, auth: Auth = Auth.REQUIRED, limit: str = "default") -> Callable[[H], H]:
+    def get(
+        self, path: str, *, auth: Auth = Auth.REQUIRED, limit: str = "default", waits: bool = False
+    ) -> Callable[[H], H]:
         """Answer GET at `path`."""
-        return self._add("GET", path, auth, limit, raw_body=False)
+        return self._add("GET", path, auth, limit, raw_body=False, waits=waits)
 
     def post(
         self, path: str, *, auth: Auth = Auth.REQUIRED, limit: str = "default", raw_body: bool = False
@@ -158,13 +162,15 @@ class Routes:
         """Answer DELETE at `path`."""
         return self._add("DELETE", path, auth, limit, raw_body=False)
 
-    def _add(self, method: str, path: str, auth: Auth, limit: str, *, raw_body: bool) -> Callable[[H], H]:
+    def _add(
+        self, method: str, path: str, auth: Auth, limit: str, *, raw_body: bool, waits: bool = False
+    ) -> Callable[[H], H]:
         def add(handler: H) -> H:
             hints = typing.get_type_hints(handler)
             names = tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))
             endpoint = Endpoint(
                 method, path, handler, auth, limit, names, tuple(_parser(handler, hints, name) for name in names),
-                _body(hints), hints.get("query"), raw_body,
+                _body(hints), hints.get("query"), raw_body, waits,
             )  # fmt: skip
             extra = set(inspect.signature(handler).parameters) - {"call", "body", "query", *names}
             if extra:

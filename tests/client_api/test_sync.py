@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -406,3 +407,16 @@ async def test_bad_parameters_are_refused(alice: User, query: dict[str, str]) ->
 
 async def test_nobody_syncs_without_a_token(world: World) -> None:
     refused(await world.request("GET", "/_matrix/client/v3/sync"), 401, "M_MISSING_TOKEN")
+
+
+async def test_whoever_syncs_without_end_is_slowed_down(database_url: str, tmp_path: Path) -> None:
+    options = {
+        "RATE_LIMITS__ENABLED": "true",
+        "RATE_LIMITS__DEFAULT_BURST": "5",
+        "RATE_LIMITS__DEFAULT_PER_SECOND": "0.1",
+    }
+    async with World.start(database_url, tmp_path, **options) as world:
+        alice = await world.user("alice")
+        answers = [await alice.get("/sync") for _ in range(6)]
+    assert [status for status, _ in answers[:5]] == [200] * 5
+    assert refused(answers[5], 429, "M_LIMIT_EXCEEDED")["retry_after_ms"] > 0
