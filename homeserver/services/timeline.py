@@ -27,7 +27,7 @@ from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.live import Live
 from homeserver.services.power import levels_in
 from homeserver.services.recent import Recent
-from homeserver.storage import memberships, redactions, relations, rooms
+from homeserver.storage import memberships, relations, rooms
 from homeserver.storage.database import Write
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
@@ -243,7 +243,6 @@ class Timeline:
 
     def _redact(self, turn: Turn, target: Event, by: Event) -> None:
         tx = turn.tx
-        redactions.store(tx, by, target.event_id)
         if target.redacted_by is not None:
             return
         redacted = self.events.replace_redacted(tx, target, redact(target.pdu.fields, target.version), by.nid)

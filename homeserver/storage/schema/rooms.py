@@ -128,12 +128,3 @@ relations = Table(
     Index(None, "room", "rel_type", "event"),
     info={"pruned": "with the event; a redacted event relates to nothing"},
 )
-
-redactions = Table(
-    "redactions",
-    metadata,
-    reference("event", "events.nid", primary_key=True),
-    reference("room", "rooms.nid", index=True),
-    Column("target", Key, nullable=False, index=True),
-    info={"pruned": "with the room"},
-)

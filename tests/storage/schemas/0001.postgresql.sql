@@ -123,8 +123,8 @@ CREATE TABLE receipts (
 	sent_at BIGINT NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_receipts PRIMARY KEY (room, "user", kind, thread),
-	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
+	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE snapshots (
@@ -165,8 +165,8 @@ CREATE TABLE devices (
 	last_seen_ip TEXT,
 	last_seen_agent TEXT,
 	CONSTRAINT pk_devices PRIMARY KEY (nid),
-	CONSTRAINT uq_devices_user_device_id UNIQUE ("user", device_id),
-	CONSTRAINT fk_devices_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+	CONSTRAINT fk_devices_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
+	CONSTRAINT uq_devices_user_device_id UNIQUE ("user", device_id)
 );
 
 CREATE TABLE events (
@@ -187,11 +187,11 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
 	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
 	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
+	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid)
 );
 
@@ -247,8 +247,8 @@ CREATE TABLE room_account_data (
 	content BYTEA NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_room_account_data PRIMARY KEY ("user", room, type),
-	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE scram_keys (
@@ -294,20 +294,11 @@ CREATE TABLE memberships (
 	forgotten BOOLEAN NOT NULL,
 	stripped_state BYTEA,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, "user"),
-	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
-);
-
-CREATE TABLE redactions (
-	event BIGINT NOT NULL,
-	room BIGINT NOT NULL,
-	target VARCHAR COLLATE "C" NOT NULL,
-	CONSTRAINT pk_redactions PRIMARY KEY (event),
-	CONSTRAINT fk_redactions_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_redactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE refresh_tokens (
@@ -330,11 +321,11 @@ CREATE TABLE relations (
 	sender BIGINT NOT NULL,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_relations PRIMARY KEY (event),
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid)
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE to_device (
@@ -344,8 +335,8 @@ CREATE TABLE to_device (
 	type VARCHAR COLLATE "C" NOT NULL,
 	content BYTEA NOT NULL,
 	CONSTRAINT pk_to_device PRIMARY KEY (position),
-	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid)
+	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 ALTER TABLE rooms ADD CONSTRAINT fk_rooms_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid);
@@ -389,10 +380,6 @@ CREATE INDEX ix_openid_tokens_expires_at ON openid_tokens (expires_at);
 CREATE INDEX ix_receipts_room_receipts_position ON receipts (room, position);
 
 CREATE INDEX ix_receipts_user_receipts_position ON receipts ("user", position);
-
-CREATE INDEX ix_redactions_room ON redactions (room);
-
-CREATE INDEX ix_redactions_target ON redactions (target);
 
 CREATE INDEX ix_refresh_tokens_device ON refresh_tokens (device);
 
