@@ -3,11 +3,12 @@
     MatrixError
     ├── BadJson, NotJson, InvalidParam, MissingParam            400: the request itself
     ├── TooLarge                                                413
-    ├── MissingToken, UnknownToken                              401: who are you
+    ├── MissingToken, UnknownToken, Unauthorized                401: who are you
     ├── Forbidden (and its relations)                           403: you may not
     ├── NotFound, Unrecognized                                  404, 405
     ├── LimitExceeded                                           429
     ├── InteractiveAuthRequired                                 401 with flows: user-interactive authentication
+    ├── OtherServerFailed                                       502: a server that had to be asked
     └── Unavailable                                             503
 
 The text of an error is public; what must not be told goes into the cause (`raise ... from`).
@@ -82,6 +83,13 @@ class UnknownToken(MatrixError):
 
     status = 401
     errcode = "M_UNKNOWN_TOKEN"
+
+
+class Unauthorized(MatrixError):
+    """The request is not signed by the server that it claims to come from."""
+
+    status = 401
+    errcode = "M_UNAUTHORIZED"
 
 
 class Forbidden(MatrixError):
@@ -301,3 +309,9 @@ class Unavailable(MatrixError):
 
     status = 503
     errcode = "M_UNKNOWN"
+
+
+class OtherServerFailed(MatrixError):
+    """Another server, which had to be asked, could not be reached or gave no answer that makes sense."""
+
+    status = 502
