@@ -36,7 +36,7 @@ from federation.core.ids import (
     parse_server_name,
     parse_user_id,
 )
-from homeserver.errors import InvalidParam, MissingToken
+from homeserver.errors import InvalidParam, MissingToken, Unauthorized
 from homeserver.http.bodies import JsonObject
 from homeserver.model.accounts import Requester
 from homeserver.model.media import MediaID, parse_media_id
@@ -61,12 +61,13 @@ H = TypeVar("H", bound=Handler)
 
 
 class Auth(enum.Enum):
-    """Whether an endpoint wants an access token."""
+    """Whether an endpoint wants an access token, or the signature of another server."""
 
     REQUIRED = "required"
     EVEN_LOCKED = "required, and answered to those whose account is locked too"
     OPTIONAL = "optional"
     NONE = "none"
+    SERVER = "none, but another server's signature"
 
 
 @dataclass(slots=True)
@@ -77,6 +78,15 @@ class Call:
     request: web.BaseRequest
     address: str
     requester: Requester | None
+    server: ServerName | None = None
+    """The server that has signed the request, where `Auth.SERVER` asks for it."""
+
+    @property
+    def origin(self) -> ServerName:
+        """Which server asks. Raises `Unauthorized` if none has signed the request."""
+        if self.server is None:
+            raise Unauthorized("The request is not signed")
+        return self.server
 
     @property
     def who(self) -> Requester:
