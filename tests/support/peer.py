@@ -132,10 +132,10 @@ class Peer:
 
     # Rooms
 
-    def room(self, version: RoomVersion | str, room_id: RoomID | None = None) -> SharedRoom:
+    def room(self, version: RoomVersion | str, room_id: str = "") -> SharedRoom:
         """Return a room with nothing in it, not even among `rooms` yet."""
         found = ROOM_VERSIONS[version] if isinstance(version, str) else version
-        return SharedRoom(found, self._signing_key, self.now_ms, room_id=room_id)
+        return SharedRoom(found, self._signing_key, self.now_ms, room_id=RoomID(room_id))
 
     def creates_room(
         self,
@@ -161,7 +161,6 @@ class Peer:
         room.sets(user, "m.room.history_visibility", {"history_visibility": history})
         if name:
             room.sets(user, "m.room.name", {"name": name})
-        assert room.room_id is not None
         self.rooms[room.room_id] = room
         return room
 
@@ -283,7 +282,7 @@ class Peer:
     ) -> tuple[int, Any]:
         """Send an invite (version 2) to the invited user's server; `body` replaces fields of the body."""
         event_id = event.event_id if isinstance(event, Pdu) else Pdu.from_wire(event, room.version).event_id
-        path = f"{FEDERATION}/v2/invite/{q(room.room_id or '')}/{q(event_id)}"
+        path = f"{FEDERATION}/v2/invite/{q(room.room_id)}/{q(event_id)}"
         told = {
             "room_version": room.version.id, "event": wire(event), "invite_room_state": self.told(room), **body,
         }  # fmt: skip

@@ -20,6 +20,8 @@ from federation.core.state.resolve import resolve
 
 State = Mapping[Slot, EventID]
 
+_UNKNOWN = RoomID("")
+
 _numbers = itertools.count(1)
 
 
@@ -35,7 +37,7 @@ class SharedRoom:
     after: dict[EventID, State] = field(default_factory=dict)
     """The state after each event that has its place in the graph; others are there as auth events."""
     heads: tuple[EventID, ...] = ()
-    room_id: RoomID | None = None
+    room_id: RoomID = _UNKNOWN
     """Known with the create event, unless it was given."""
 
     def create(self, creator: UserID, **content: Any) -> Pdu:
