@@ -74,6 +74,8 @@ class Peer:
     pdus: list[dict[str, Any]] = field(default_factory=list)
     invites: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of `PUT invite` version 2."""
+    poured: int = 0
+    """Bytes that lies have sent."""
     seen: dict[tuple[ServerName | None, str], Reply] = field(default_factory=dict)
     _others_keys: dict[ServerName, Mapping[str, Any]] = field(default_factory=dict)
 
