@@ -89,42 +89,11 @@ def q(text: str) -> str:
 
 
 @dataclass
-class World:
-    """A running server; `user` makes people who are logged in."""
+class Site:
+    """A running homeserver, ours or not, as its users see it; `user` makes people who are logged in."""
 
-    app: Application
     base: str
     http: aiohttp.ClientSession
-    environ: dict[str, str]
-
-    @classmethod
-    @asynccontextmanager
-    async def start(
-        cls, database_url: str, directory: Path, *, clock: Clock | None = None, **options: str
-    ) -> AsyncIterator["World"]:
-        """Start a server; options are those of the environment, such as `REGISTRATION__ENABLED="true"`."""
-        key = directory / "signing.key"
-        if not key.exists():
-            key.write_text(SigningKey.generate("test").serialise() + "\n")
-        environ = {
-            "ISTHMUS_SERVER_NAME": SERVER_NAME,
-            "ISTHMUS_DATABASE__URL": database_url,
-            "ISTHMUS_KEYS__SIGNING_KEY": str(key),
-            "ISTHMUS_MEDIA__PATH": str(directory / "media"),
-            "ISTHMUS_HTTP__LISTEN": "127.0.0.1:0",
-            "ISTHMUS_REGISTRATION__ENABLED": "true",
-            "ISTHMUS_RATE_LIMITS__ENABLED": "false",
-            "ISTHMUS_PASSWORDS__ARGON2_MEMORY_KIB": "1024",
-            "ISTHMUS_PASSWORDS__ARGON2_ITERATIONS": "1",
-            **{f"ISTHMUS_{name}": value for name, value in options.items()},
-        }
-        app = await build(load(None, environ), clock=clock)
-        (address,) = await app.start()
-        try:
-            async with aiohttp.ClientSession() as http:
-                yield cls(app, f"http://{address}", http, environ)
-        finally:
-            await app.stop()
 
     async def request(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, raw: bytes | None = None,
@@ -163,10 +132,53 @@ class World:
 
 
 @dataclass
+class World(Site):
+    """A running server of ours, in this process."""
+
+    app: Application
+    environ: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The server name."""
+        return self.environ["ISTHMUS_SERVER_NAME"]
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, database_url: str, directory: Path, *, clock: Clock | None = None, **options: str
+    ) -> AsyncIterator["World"]:
+        """Start a server; options are those of the environment, such as `REGISTRATION__ENABLED="true"`."""
+        key = directory / "signing.key"
+        if not key.exists():
+            key.write_text(SigningKey.generate("test").serialise() + "\n")
+        environ = {
+            "ISTHMUS_SERVER_NAME": SERVER_NAME,
+            "ISTHMUS_DATABASE__URL": database_url,
+            "ISTHMUS_KEYS__SIGNING_KEY": str(key),
+            "ISTHMUS_MEDIA__PATH": str(directory / "media"),
+            "ISTHMUS_HTTP__LISTEN": "127.0.0.1:0",
+            "ISTHMUS_REGISTRATION__ENABLED": "true",
+            "ISTHMUS_RATE_LIMITS__ENABLED": "false",
+            "ISTHMUS_PASSWORDS__ARGON2_MEMORY_KIB": "1024",
+            "ISTHMUS_PASSWORDS__ARGON2_ITERATIONS": "1",
+            **{f"ISTHMUS_{name}": value for name, value in options.items()},
+        }
+        app = await build(load(None, environ), clock=clock)
+        address, *_ = await app.start()
+        try:
+            async with aiohttp.ClientSession() as http:
+                yield cls(f"http://{address}", http, app, environ)
+        finally:
+            await app.stop()
+
+
+@dataclass
 class User:
     """A person on one device."""
 
-    world: World
+    world: Any
+    """Their server: a `World`, or another `Site`."""
     user_id: str
     token: str
     device_id: str
