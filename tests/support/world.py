@@ -94,6 +94,8 @@ class Site:
 
     base: str
     http: aiohttp.ClientSession
+    name: str
+    """The server name."""
 
     async def request(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, raw: bytes | None = None,
@@ -138,11 +140,6 @@ class World(Site):
     app: Application
     environ: dict[str, str]
 
-    @property
-    def name(self) -> str:
-        """The server name."""
-        return self.environ["ISTHMUS_SERVER_NAME"]
-
     @classmethod
     @asynccontextmanager
     async def start(
@@ -168,7 +165,7 @@ class World(Site):
         address, *_ = await app.start()
         try:
             async with aiohttp.ClientSession() as http:
-                yield cls(f"http://{address}", http, app, environ)
+                yield cls(f"http://{address}", http, environ["ISTHMUS_SERVER_NAME"], app, environ)
         finally:
             await app.stop()
 
