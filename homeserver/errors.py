@@ -136,6 +136,22 @@ class UnableToAuthoriseJoin(MatrixError):
     errcode = "M_UNABLE_TO_AUTHORISE_JOIN"
 
 
+class UnableToGrantJoin(MatrixError):
+    """The user may join, but nobody of this server can let them in; another server may."""
+
+    errcode = "M_UNABLE_TO_GRANT_JOIN"
+
+
+class IncompatibleRoomVersion(MatrixError):
+    """The room is of a version that one of the two servers does not speak."""
+
+    errcode = "M_INCOMPATIBLE_ROOM_VERSION"
+
+    def __init__(self, room_version: str) -> None:
+        """Take the version of the room; it goes into the body."""
+        super().__init__(f"The room is of version {room_version}", room_version=room_version)
+
+
 class UserInUse(MatrixError):
     """The user ID is taken."""
 
