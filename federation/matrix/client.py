@@ -6,15 +6,21 @@ Every method returns the JSON object of the answer, of which nothing is checked 
 `Unreachable`, `BadAnswer` or `RemoteError`, which are `FederationError`s.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import quote
 
 from federation.core.ids import EventID, RoomAlias, RoomID, ServerName, UserID
 from federation.core.room_versions import ROOM_VERSIONS
+from federation.core.signing import SigningKey
+from federation.matrix.addresses import guarded_connector, tls_context
 from federation.matrix.errors import BadAnswer, RemoteError
-from federation.matrix.requests import MOST_BYTES, Query, Requests
+from federation.matrix.lookups import Lookups
+from federation.matrix.ports import Time
+from federation.matrix.requests import MOST_BYTES, Outcome, Query, Requests
+from federation.matrix.resolver import Resolver
+from federation.matrix.well_known import WellKnownFiles
 
 FEDERATION = "/_matrix/federation"
 MOST_STATE_BYTES = 200 * 1024 * 1024
@@ -31,13 +37,41 @@ Json = dict[str, Any]
 class FederationClient:
     """Asks other servers."""
 
-    def __init__(self, requests: Requests) -> None:
-        """Send by `requests`, which are closed with this."""
+    def __init__(self, requests: Requests, resolver: Resolver, close: Callable[[], Awaitable[None]]) -> None:
+        """Send by `requests`, which go where `resolver` says; `close` ends both."""
         self._requests = requests
+        self.resolver = resolver
+        self.close = close
+        """Closes all connections."""
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._requests.close()
+    @classmethod
+    def open(
+        cls,
+        server_name: ServerName,
+        key: SigningKey,
+        time: Time,
+        *,
+        extra_ca: str = "",
+        allow_private: bool = False,
+        count: Callable[[Outcome], None] = lambda _: None,
+    ) -> "FederationClient":
+        """Return a client for a server of ours, within a running event loop.
+
+        Raises OSError if `extra_ca`, a PEM file of authorities trusted besides those of the system, cannot be used.
+        With `allow_private`, requests may go to private addresses too. `count` is told how each request ended.
+        """
+        lookups = Lookups(time.monotonic)
+        connector = guarded_connector(lookups, tls_context(extra_ca), allow_private=allow_private)
+        well_known = WellKnownFiles(connector, time.monotonic)
+        resolver = Resolver(well_known, lookups)
+        requests = Requests(server_name, key, resolver, connector, count=count)
+
+        async def close() -> None:
+            await well_known.close()
+            await requests.close()
+            await lookups.close()
+
+        return cls(requests, resolver, close)
 
     async def request(
         self,
