@@ -35,7 +35,7 @@ def prepare(directory: Path, port: int, database_url: str) -> list[str]:
     """Write a configuration and keys; return the command that runs Synapse."""
     file = directory / "homeserver.yaml"
     # JSON is YAML.
-    file.write_text(json.dumps(_configuration(directory, port, database_url)))
+    file.write_text(json.dumps(configuration(directory, port, database_url)))
     (directory / "log.yaml").write_text(json.dumps(LOG))
     command = [python(), "-m", "synapse.app.homeserver", "-c", str(file)]
     subprocess.run([*command, "--generate-keys"], check=True, cwd=directory)
@@ -50,7 +50,8 @@ LOG = {
 }
 
 
-def _configuration(directory: Path, port: int, database_url: str) -> dict[str, Any]:
+def configuration(directory: Path, port: int, database_url: str) -> dict[str, Any]:
+    """Return the settings of a Synapse that serves clients at a port."""
     return {
         "server_name": "bench.test",
         "public_baseurl": f"http://127.0.0.1:{port}/",

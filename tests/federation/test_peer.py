@@ -1,7 +1,7 @@
-"""The peers that tests of federation use can speak with each other."""
+"""The peers that tests of federation use can speak with each other, and a real Synapse takes one for a homeserver."""
 
+import itertools
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -9,12 +9,15 @@ from federation.core.room_versions import ROOM_VERSIONS
 from tests.support.answers import Media
 from tests.support.certificates import Authority
 from tests.support.peer import FEDERATION, Peer, q
+from tests.support.waiting import asking
+from tests.support.world import Site
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
-async def peers(tmp_path: Path) -> AsyncIterator[tuple[Peer, Peer]]:
+async def peers(authority: Authority) -> AsyncIterator[tuple[Peer, Peer]]:
     """Two peers."""
-    authority = Authority.make(tmp_path)
     async with Peer.start(authority) as one, Peer.start(authority) as other:
         yield one, other
 
@@ -61,3 +64,24 @@ async def test_a_peer_serves_media(peers: tuple[Peer, Peer]) -> None:
     status, content = await other.request("GET", one.name, f"{FEDERATION}/v1/media/download/abc")
     assert status == 200
     assert b"a file" in content
+
+
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
+async def test_synapse_takes_a_peer_for_a_homeserver(synapse: Site, peer: Peer, version: str) -> None:
+    alice = await synapse.user(f"alice{next(_numbers)}v{version}")
+    creator = peer.user("creator")
+
+    theirs = peer.creates_room(version)
+    status, answer = await alice.post(f"/join/{q(theirs.room_id)}?via={peer.name}")
+    assert status == 200, answer
+    said = theirs.says(creator)
+    assert await peer.delivers(synapse.name, said) == {said.event_id: {}}
+    heard = await alice.says(theirs.room_id)
+    await peer.gets(heard)
+
+    own = await alice.creates_room(preset="public_chat", room_version=version)
+    same = await peer.joins(creator, own, synapse.name)
+    said = same.says(creator)
+    assert await peer.delivers(synapse.name, said) == {said.event_id: {}}
+    await asking(lambda: alice.get(f"/rooms/{q(own)}/event/{q(said.event_id)}"), lambda answer: answer[0] == 200)
+    assert all(asked.signed for asked in peer.asked if asked.ability not in ("keys", "notary"))

@@ -12,6 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from tests.support.certificates import Authority
+from tests.support.peer import serving
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"})
 _origin = re.compile(r'origin="?([^",]*)').search
@@ -38,13 +39,8 @@ class Gate:
         listening = socket.create_server(("127.0.0.1", port))
         async with aiohttp.ClientSession(auto_decompress=False) as http:
             gate = cls(f"localhost:{listening.getsockname()[1]}", _http=http)
-            runner = web.ServerRunner(web.Server(gate._pass, access_log=None), shutdown_timeout=0.1)
-            await runner.setup()
-            await web.SockSite(runner, listening, ssl_context=authority.certificate().server_context()).start()
-            try:
+            async with serving(gate._pass, listening, authority.certificate()):
                 yield gate
-            finally:
-                await runner.cleanup()
 
     async def _pass(self, request: web.BaseRequest) -> web.StreamResponse:
         found = _origin(request.headers.get("Authorization", ""))

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,14 +99,8 @@ class Peer:
             own = ServerName(name or f"localhost:{listening.getsockname()[1]}")
             keys = [SigningKey.generate(f"k{next(_numbers)}")]
             peer = cls(own, authority, keys, now_ms or SystemClock().now_ms, http, **settings)
-            runner = web.ServerRunner(web.Server(peer._answer, access_log=None), shutdown_timeout=0.1)
-            await runner.setup()
-            shown = certificate or authority.certificate()
-            await web.SockSite(runner, listening, ssl_context=shown.server_context()).start()
-            try:
+            async with serving(peer._answer, listening, certificate or authority.certificate()):
                 yield peer
-            finally:
-                await runner.cleanup()
 
     @property
     def key(self) -> SigningKey:
@@ -244,7 +238,7 @@ class Peer:
         return results
 
     async def joins(
-        self, user: UserID, room_id: RoomID, via: str, *, content: Mapping[str, Any] | None = None
+        self, user: UserID, room_id: str, via: str, *: Mapping[str, Any] | None = None
     ) -> SharedRoom:
         """Join a room through another server; return it, with what that server says is its state."""
         room, event = await self._handshake("join", user, room_id, via, content)
@@ -252,8 +246,7 @@ class Peer:
             "PUT", via, f"{FEDERATION}/v2/send_join/{q(room_id)}/{q(event.event_id)}", wire(event)
         )
         assert status == 200, answer
-        known = self.rooms.setdefault(room_id, room)
-        known.room_id = room_id
+        known = self.rooms.setdefault(room.room_id, room)
         state = [Pdu.from_wire(each, room.version) for each in answer["state"]]
         known.know([*(Pdu.from_wire(each, room.version) for each in answer["auth_chain"]), *state])
         joined = Pdu.from_wire(answer["event"], room.version) if "event" in answer else event
@@ -261,11 +254,11 @@ class Peer:
         known.heads = (joined.event_id,)
         return known
 
-    async def leaves(self, user: UserID, room_id: RoomID, via: str) -> Pdu:
+    async def leaves(self, user: UserID, room_id: str, via: str) -> Pdu:
         """Leave a room, or refuse an invite, through another server."""
         return await self._hands_over("leave", "v2", user, room_id, via)
 
-    async def knocks(self, user: UserID, room_id: RoomID, via: str, reason: str = "") -> Pdu:
+    async def knocks(self, user: UserID, room_id: str, via: str, reason: str = "") -> Pdu:
         """Knock on a room through another server."""
         return await self._hands_over("knock", "v1", user, room_id, via, {"reason": reason} if reason else None)
 
@@ -296,13 +289,13 @@ class Peer:
         return [wire(event) for event in found if event is not None]
 
     async def _handshake(
-        self, what: str, user: UserID, room_id: RoomID, via: str, content: Mapping[str, Any] | None
+        self, what: str, user: UserID, room_id: str, via: str, content: Mapping[str, Any] | None
     ) -> tuple[SharedRoom, Pdu]:
         query = [("ver", version) for version in ROOM_VERSIONS] if what != "leave" else []
         path = f"{FEDERATION}/v1/make_{what}/{q(room_id)}/{q(user)}"
         status, offer = await self.request("GET", via, path, query=query)
         assert status == 200, offer
-        room = self.rooms.get(room_id) or self.room(offer.get("room_version", "1"), room_id)
+        room = self.rooms.get(RoomID(room_id)) or self.room(offer.get("room_version", "1"), room_id)
         template = offer["event"]
         assert (template["type"], template["room_id"], template["sender"], template["state_key"]) == (
             "m.room.member", room_id, user, user,
@@ -314,12 +307,12 @@ class Peer:
 
         event = room.make(
             user, "m.room.member", {**template["content"], **(content or {})}, user, depth=template["depth"],
-            prev=ids(template["prev_events"]), auth=ids(template["auth_events"]), room_id=room_id,
+            prev=ids(template["prev_events"]), auth=ids(template["auth_events"]),
         )  # fmt: skip
         return room, event
 
     async def _hands_over(
-        self, what: str, version: str, user: UserID, room_id: RoomID, via: str, content: Mapping[str, Any] | None = None
+        self, what: str, version: str, user: UserID, room_id: str, via: str, content: Mapping[str, Any] | None = None
     ) -> Pdu:
         _, event = await self._handshake(what, user, room_id, via, content)
         path = f"{FEDERATION}/{version}/send_{what}/{q(room_id)}/{q(event.event_id)}"
@@ -427,6 +420,25 @@ class Peer:
 def q(text: str) -> str:
     """Percent-encode a part of a path."""
     return quote(text, safe="")
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], listening: socket.socket, shown: Certificate
+) -> AsyncIterator[None]:
+    """Answer requests over TLS."""
+    server = web.Server(handler, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.SockSite(runner, listening, ssl_context=shown.server_context()).start()
+    try:
+        yield
+    finally:
+        # Nobody waits for whom it leaves in the middle of something.
+        for connection in server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await runner.cleanup()
 
 
 def _error(refusal: Refusal) -> web.Response:
