@@ -12,13 +12,15 @@ from aiohttp import web
 
 from federation.core.ids import UserID, parse_server_name
 from federation.core.signing import SigningKey, parse_keys
-from homeserver import admin_api, client_api, logs
+from federation.matrix.keyring import Keyring
+from homeserver import admin_api, client_api, federation_api, logs
 from homeserver.background import prune
 from homeserver.clock import Clock, Ids, SystemClock, SystemIds
 from homeserver.config import Config
 from homeserver.http.door import Door
 from homeserver.http.listener import Listener
 from homeserver.http.routing import Router
+from homeserver.http.servers import Places
 from homeserver.metrics import CONTENT_TYPE, Metrics
 from homeserver.services import Services, media
 from homeserver.services.account_data import AccountData
@@ -53,6 +55,7 @@ from homeserver.services.rendering import Rendering
 from homeserver.services.room_state import RoomState
 from homeserver.services.room_views import RoomViews
 from homeserver.services.rooms import Rooms
+from homeserver.services.server_keys import KeysOfOthers, NobodyToAsk, OwnKeys, ServerKeys
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.spaces import Spaces
@@ -123,6 +126,7 @@ class Application:
         self.services.typing.close()
         self.services.credentials.passwords.close()
         await self.services.media.close()
+        await self.services.keyring.close()
         await self.db.close()
 
     async def _listen(self, server: web.Server, place: str) -> str:
@@ -149,7 +153,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     clock = clock or SystemClock()
     ids = ids or SystemIds()
     metrics = Metrics()
-    key = signing_key(config)
+    keys = signing_keys(config)
+    key = keys[0]
     db = open_database(config.database.url, metrics.batch_written)
     await runner.prepare(db)
     names = Names()
@@ -157,6 +162,10 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     metrics.watch_waiters(lambda: live.waiting)
     limits = RateLimits(config.rate_limits, clock)
     server_name = parse_server_name(config.server_name)
+    own_keys = await OwnKeys.take(server_name, keys, db, clock)
+    keys_of_others = KeysOfOthers(db, clock)
+    notaries = [parse_server_name(name) for name in config.federation.trusted_notaries if name != server_name]
+    keyring = Keyring(own_keys.known, keys_of_others, NobodyToAsk(), clock, notaries)
     events = Events(names, config.caches.budget_bytes // 2)
     snapshots = Snapshots(config.caches.budget_bytes // 4 // BYTES_OF_A_STATE_ENTRY)
     recent = Recent(live.position)
@@ -207,6 +216,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         ids=ids,
         db=db,
         limits=limits,
+        keyring=keyring,
+        server_keys=ServerKeys(own_keys, keys_of_others, keyring, clock),
         media=media.build(config, clock, ids, db),
         live=live,
         sessions=sessions,
@@ -246,14 +257,15 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         presence=presence,
         user_directory=UserDirectory(db),
     )
-    door = Door(Router(client_api.ROUTES + admin_api.ROUTES), services, metrics.request_answered)
-    metrics.watch_pending(lambda: door.pending)
+    routes = client_api.ROUTES + admin_api.ROUTES + (federation_api.ROUTES if config.federation.enabled else ())
+    door = Door(Router(routes), services, metrics.request_answered, places=Places(config.federation.max_pending))
+    metrics.watch_pending(lambda: door.pending + door.places.taken)
     return Application(config, services, metrics, db, door)
 
 
-def signing_key(config: Config) -> SigningKey:
-    """Return the server's signing key. Raises OSError or `BadKey` if its file cannot be used."""
-    return parse_keys(Path(config.keys.signing_key).read_text())[0]
+def signing_keys(config: Config) -> tuple[SigningKey, ...]:
+    """Return the server's signing key and, behind it, those it used before. Raises OSError or `ProtocolError`."""
+    return parse_keys(Path(config.keys.signing_key).read_text())
 
 
 def add_user(config: Config, name: str, password: str, admin: bool) -> UserID:

@@ -54,9 +54,13 @@ def shape(endpoint: str) -> str:
 
 def routed() -> set[str]:
     """Return the endpoints that the router knows, as `METHOD /path`."""
-    from homeserver.client_api import ROUTES
+    from homeserver import client_api, federation_api
 
-    return {f"{endpoint.method} {endpoint.path}" for routes in ROUTES for endpoint in routes.endpoints}
+    return {
+        f"{endpoint.method} {endpoint.path}"
+        for routes in client_api.ROUTES + federation_api.ROUTES
+        for endpoint in routes.endpoints
+    }
 
 
 def refreshed(table: Coverage, routes: Iterable[str]) -> Coverage:

@@ -22,7 +22,7 @@ from federation.core.ids import ServerName, parse_server_name
 from federation.core.server_keys import LONGEST_MS, KeyDocument, merge, read
 from federation.core.signing import key_ids_of, verify_json
 from federation.matrix.errors import BadAnswer, FederationError
-from federation.matrix.ports import KeySource, KeysOfServer, KeyStore, Time
+from federation.matrix.ports import KeysOfServer, KeySource, KeyStore, Time
 
 log = structlog.get_logger()
 
@@ -144,16 +144,9 @@ class Keyring:
         named = [keys[want.key_id] for want in wants if want.key_id in keys]
         return {key.key_id: key.public_key for key in named if key.signs_requests_at(now_ms)}
 
-    async def refresh(self, wants: Mapping[ServerName, Mapping[str, int]], most: int) -> None:
-        """Ask servers for keys that are not known to be good until the times given, at most `most` of them.
-
-        No key identifiers means whatever keys a server has. Only the servers themselves are asked, as a notary does;
-        what they say is in the store then.
-        """
-        wanted = {_Want(server, key_id, until) for server, keys in wants.items() for key_id, until in keys.items()}
-        known = await self._known(wants)
-        lacking = _lacking(wanted, known) | {server for server in wants if not known[server]}
-        await self._ask_servers(sorted(lacking - {self._own()[0]})[:most])
+    async def ask(self, servers: Collection[ServerName]) -> None:
+        """Ask servers themselves for their keys, but those that are to be left in peace; what they say is stored."""
+        await self._ask_servers([server for server in servers if server != self._own()[0]])
 
     async def _find(self, wants: Collection[_Want]) -> dict[ServerName, KeysOfServer]:
         """Return the keys of the servers named, with those that are looked for among them if they can be had."""

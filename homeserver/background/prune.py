@@ -34,6 +34,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("tokens", lambda services: services.sessions.prune(), HOUR),
     Chore("transactions", lambda services: once.forget_old(services.db, services.clock.now_ms()), HOUR),
     Chore("to_device", lambda services: services.to_device.prune(), HOUR),
+    Chore("server_keys", lambda services: services.server_keys.others.prune(), HOUR),
     Chore("interactive_sessions", lambda services: services.interactive_auth.prune(), HOUR),
 )
 

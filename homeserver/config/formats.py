@@ -57,6 +57,12 @@ def check_server_name(text: str) -> None:
         raise ValueError(f"expected a name of at most {MAX_SERVER_NAME_BYTES} characters")
 
 
+def check_delegate(text: str) -> None:
+    """Check the name of a server that answers for this one; empty means none."""
+    if text:
+        check_server_name(text)
+
+
 def check_listen(text: str) -> None:
     """Check an address to listen on; empty means not to listen."""
     if text:

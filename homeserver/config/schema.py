@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from federation.core.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from homeserver.config.formats import (
     check_database_url,
+    check_delegate,
     check_listen,
     check_network,
     check_public_url,
@@ -61,8 +62,23 @@ class Federation:
     listen: tuple[str, ...] = option(
         (), 'More places to serve federation, with TLS, such as "0.0.0.0:8448".', check=check_listen
     )
-    tls_certificate: str = option("", "PEM file with the certificate chain for these listeners.")
+    tls_certificate: str = option(
+        "", "PEM file with the certificate chain for these listeners; a renewed one is taken without a restart."
+    )
     tls_key: str = option("", "PEM file with its private key.")
+    well_known: str = option(
+        "",
+        'Where other servers reach this one, such as "matrix.example.org:443", told in /.well-known/matrix/server.',
+        check=check_delegate,
+    )
+    trusted_notaries: tuple[str, ...] = option(
+        (),
+        "Servers that are believed when they tell the keys of a server that does not answer itself.",
+        check=check_server_name,
+    )
+    max_pending: int = option(
+        200, "Most requests of other servers worked on at once; above it the answer is 503.", at_least=4
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +142,8 @@ class RateLimits:
     media_burst: int = option(50, "Uploads of a user at once.", at_least=1)
     default_per_second: float = option(50.0, "All other requests of a user a second.", at_least=0.001)
     default_burst: int = option(500, "All other requests of a user at once.", at_least=1)
+    federation_per_second: float = option(100.0, "Requests of another server a second.", at_least=0.001)
+    federation_burst: int = option(1000, "Requests of another server at once.", at_least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

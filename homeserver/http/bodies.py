@@ -26,17 +26,27 @@ _LONG_NUMBER = re.compile(rb"\d{16}")
 
 def parse_object(raw: bytes) -> JsonObject:
     """Return the JSON object in `raw`. Raises `NotJson` or `BadJson`."""
+    value = parse_signed(raw)
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST:
+        _check_depth(value)
+    _check_names(raw, value)
+    if _LONG_NUMBER.search(raw):
+        _check_integers(value)
+    return value
+
+
+def parse_signed(raw: bytes) -> JsonObject:
+    """Return the JSON object that another server has sent. Raises `NotJson` or `BadJson`.
+
+    Only what is no JSON is refused. Such a body holds events of many people, and one of them must not keep the others
+    out: whether each of them can be used is for the law to say.
+    """
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise NotJson(f"The body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadJson("The body must be a JSON object")
-    if raw.count(b"{") + raw.count(b"[") > DEEPEST:
-        _check_depth(value)
-    _check_names(raw, value)
-    if _LONG_NUMBER.search(raw):
-        _check_integers(value)
     return value
 
 

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,20 +18,24 @@ import orjson
 import structlog
 from aiohttp import HttpVersion11, web
 
+from federation.core.ids import ServerName
 from homeserver.errors import (
     InvalidParam,
     LimitExceeded,
     MatrixError,
     MethodNotAllowed,
     MissingToken,
+    NotJson,
     TooLarge,
     TooSlow,
+    Unauthorized,
     Unavailable,
     Unrecognized,
 )
-from homeserver.http.bodies import JsonObject, convert, convert_query, parse_object, refuse_nul
+from homeserver.http.bodies import JsonObject, convert, convert_query, parse_object, parse_signed, refuse_nul
 from homeserver.http.packing import pieces_of
 from homeserver.http.routing import Answer, Auth, Call, Endpoint, Reply, Router
+from homeserver.http.servers import Places, claimed, verify
 from homeserver.logs import within_request
 from homeserver.model.accounts import Requester
 from homeserver.services import Services
@@ -65,7 +69,11 @@ class Door:
     services: Services
     observe: Callable[[str, str, int, float], object]
     pending: int = 0
-    """Requests that are being worked on, long polls apart."""
+    """Requests of clients that are being worked on, long polls apart."""
+    places: Places = field(default_factory=lambda: Places(0))
+    """Where requests of other servers are worked on."""
+    heard_from: list[Callable[[ServerName], object]] = field(default_factory=list)
+    """Is told, after each request that another server has signed, which one that was."""
     count: int = 0
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -119,6 +127,9 @@ class Door:
 
     async def _ask_in_turn(self, request: web.BaseRequest, endpoint: Endpoint, values: list[str]) -> Reply:
         """Let the endpoint answer unless too much is being worked on. Long polls, which only wait, do not count."""
+        if endpoint.auth is Auth.SERVER:
+            with self.places.one():
+                return await self._ask_for_server(request, endpoint, values)
         if endpoint.waits or endpoint.limit == "none":
             return await self._ask(request, endpoint, values)
         if self.pending >= self.services.config.http.max_pending:
@@ -143,6 +154,30 @@ class Door:
         elif not endpoint.raw_body and request.can_read_body:
             await self._read(request)
         return await endpoint.handler(Call(services, request, address, requester), **arguments)
+
+    async def _ask_for_server(self, request: web.BaseRequest, endpoint: Endpoint, values: list[str]) -> Reply:
+        services, address = self.services, self._address(request)
+        claims = claimed(request.headers.getall("Authorization", ()), services.config.server_name)
+        services.limits.take("unsigned", address, 0)
+        with self.places.one_of(address):
+            await _encourage(request)
+            raw = await self._read(request)
+            body = parse_signed(raw) if raw.strip() else None
+            try:
+                origin = await verify(claims, services, request.method, _target(request), body)
+            except Unauthorized:
+                services.limits.take("unsigned", address)
+                raise
+        services.limits.take("federation" if endpoint.limit == "default" else endpoint.limit, origin)
+        for tell in self.heard_from:
+            tell(origin)
+        with self.places.one_of(origin):
+            arguments = endpoint.arguments(values)
+            if endpoint.query is not None:
+                arguments["query"] = convert_query(_query(request, endpoint.query), endpoint.query)
+            if endpoint.body is not None:
+                arguments["body"] = _signed_body(raw, body, endpoint.body)
+            return await endpoint.handler(Call(services, request, address, None, origin), **arguments)
 
     async def _requester(self, request: web.BaseRequest, auth: Auth, address: str) -> Requester | None:
         if auth is Auth.NONE:
@@ -234,9 +269,24 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(text, strict=False)
 
 
+def _signed_body(raw: bytes, body: JsonObject | None, wanted: type[Any]) -> Any:
+    if wanted is JsonObject:
+        if body is None:
+            raise NotJson("The body must be a JSON object")
+        return body
+    if b"\\u0000" in raw:
+        refuse_nul(body)
+    return convert(body or {}, wanted)
+
+
 def _path(request: web.BaseRequest) -> str:
     """Return the path as it was sent, percent-encoded."""
-    path = request.raw_path.partition("?")[0]
+    return _target(request).partition("?")[0]
+
+
+def _target(request: web.BaseRequest) -> str:
+    """Return the path and the query as they were sent."""
+    path = request.raw_path
     if path.startswith(("http://", "https://")):
         # https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2: proxies are asked in this form, and servers take it too.
         return "/" + path.split("/", 3)[3] if path.count("/") > 2 else "/"

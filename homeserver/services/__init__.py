@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from federation.matrix.keyring import Keyring
 from homeserver.clock import Clock, Ids
 from homeserver.config import Config
 from homeserver.services.account_data import AccountData
@@ -31,6 +32,7 @@ from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.relations import Relations
 from homeserver.services.room_state import RoomState
 from homeserver.services.rooms import Rooms
+from homeserver.services.server_keys import ServerKeys
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.spaces import Spaces
@@ -53,6 +55,8 @@ class Services:
     ids: Ids
     db: Database
     limits: RateLimits
+    keyring: Keyring
+    server_keys: ServerKeys
     media: Media
     live: Live
     sessions: Sessions

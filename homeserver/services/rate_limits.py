@@ -42,11 +42,15 @@ class RateLimits:
             "joins": Rate(options.joins_per_second, options.joins_burst),
             "media": Rate(options.media_per_second, options.media_burst),
             "default": Rate(options.default_per_second, options.default_burst),
+            "federation": Rate(options.federation_per_second, options.federation_burst),
+            # Of one address, and none that an honest server makes: such a request can make us ask another server.
+            "unsigned": Rate(1.0, 100),
+            "notary": Rate(5.0, 100),
         }
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
-    def take(self, kind: str, whose: str) -> None:
-        """Take one token of `kind` from the bucket of a user or an address. Raises `LimitExceeded`."""
+    def take(self, kind: str, whose: str, tokens: int = 1) -> None:
+        """Take one token of `kind` from the bucket of a user or an address; none only looks. Raises `LimitExceeded`."""
         if not self._enabled or kind == "none":
             return
         rate = self.rates[kind]
@@ -62,4 +66,4 @@ class RateLimits:
         bucket.at = now
         if bucket.tokens < 1:
             raise LimitExceeded(int((1 - bucket.tokens) / rate.per_second * 1000) + 1)
-        bucket.tokens -= 1
+        bucket.tokens -= tokens

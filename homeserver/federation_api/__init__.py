@@ -1,0 +1,9 @@
+"""The door for Matrix servers; a module a section of the specification. `ROUTES` is its table of contents."""
+
+from homeserver.federation_api import keys, versions
+
+ROUTES = (
+    versions.routes,
+    keys.routes,
+)
+"""Served where `federation.enabled` is true."""
