@@ -238,7 +238,7 @@ class Peer:
         return results
 
     async def joins(
-        self, user: UserID, room_id: str, via: str, *: Mapping[str, Any] | None = None
+        self, user: UserID, room_id: str, via: str, *, content: Mapping[str, Any] | None = None
     ) -> SharedRoom:
         """Join a room through another server; return it, with what that server says is its state."""
         room, event = await self._handshake("join", user, room_id, via, content)
