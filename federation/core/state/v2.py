@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/rooms/v2/#state-resolution
 https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
 """
 
+from collections import ChainMap
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from federation.core.auth.rules import create_id_of
@@ -16,30 +17,31 @@ from federation.core.state.iterative import apply_allowed
 from federation.core.state.ordering import mainline_order, reverse_topological_power_order
 
 
-def resolve(
-    state_sets: Sequence[Mapping[Slot, EventID]],
+def settle(
+    unconflicted: Mapping[Slot, EventID],
+    conflicted: Sequence[Mapping[Slot, EventID]],
     fetch: Fetch,
     *,
     auth_events_of: AuthEventsOf,
     rejected: Container[EventID],
     revised: bool,
 ) -> dict[Slot, EventID]:
-    """Return the resolution of `state_sets`; conflicted events that `fetch` does not know are passed over.
+    """Return what the resolution has besides `unconflicted`; conflicted events that `fetch` does not know are
+    passed over.
 
     `revised` is the algorithm of room version 12 (also called 2.1): it starts from nothing, and judges again
     whatever lies between conflicted events.
     """
-    unconflicted, conflicted = separate(state_sets)
-    if not any(conflicted):
-        return unconflicted
-    full = _full_conflicted_set(unconflicted, conflicted, auth_events_of, revised=revised)
+    apart = [list(state.values()) for state in conflicted]
+    full = _full_conflicted_set(unconflicted, apart, fetch, auth_events_of, revised=revised)
     events = {event_id: event for event_id in full if (event := fetch(event_id)) is not None and event.is_state}
 
     # 1. Power events, with what they stand on.
     powerful = _with_auth_chains((event for event in events.values() if is_power_event(event)), events)
     ordered = reverse_topological_power_order(powerful, lambda event: _sender_level(event, fetch))
     # 2.
-    resolved: dict[Slot, EventID] = {} if revised else dict(unconflicted)
+    settled: dict[Slot, EventID] = {}
+    resolved = settled if revised else ChainMap(settled, unconflicted)  # type: ignore[arg-type]  # the first is written
     apply_allowed(ordered, resolved, fetch, rejected)
     # 3.
     remaining = [event for event_id, event in events.items() if event_id not in powerful]
@@ -47,19 +49,7 @@ def resolve(
     # 4.
     apply_allowed(ordered, resolved, fetch, rejected)
     # 5.
-    return resolved | unconflicted
-
-
-def separate(
-    state_sets: Sequence[Mapping[Slot, EventID]],
-) -> tuple[dict[Slot, EventID], list[list[EventID]]]:
-    """Return the unconflicted state map, and of each state the events that are conflicted."""
-    first, *others = state_sets
-    unconflicted = {
-        slot: event_id for slot, event_id in first.items() if all(other.get(slot) == event_id for other in others)
-    }
-    conflicted = [[event_id for slot, event_id in state.items() if slot not in unconflicted] for state in state_sets]
-    return unconflicted, conflicted
+    return {slot: event_id for slot, event_id in settled.items() if slot not in unconflicted}
 
 
 def is_power_event(event: Pdu) -> bool:
@@ -77,15 +67,28 @@ def is_power_event(event: Pdu) -> bool:
 def _full_conflicted_set(
     unconflicted: Mapping[Slot, EventID],
     conflicted: Sequence[Iterable[EventID]],
+    fetch: Fetch,
     auth_events_of: AuthEventsOf,
     *,
     revised: bool,
 ) -> set[EventID]:
     full = {event_id for state in conflicted for event_id in state}
-    graph = AuthGraph([*full, *unconflicted.values()], auth_events_of)
-    difference = graph.difference(unconflicted.values(), conflicted)
+    graph = AuthGraph(full, auth_events_of)
+    # What unconflicted events stand on is in all chains. Only where something else than them is in some chains and
+    # not in all does it take a walk down theirs to know.
+    difference = graph.difference((), conflicted)
+    if not all(_is_unconflicted(event_id, unconflicted, fetch) for event_id in difference - full):
+        whole = AuthGraph([*full, *unconflicted.values()], auth_events_of)
+        difference = whole.difference(unconflicted.values(), conflicted)
+    else:
+        difference &= full
     # Since v12 the conflicted state subgraph belongs to it.
-    return difference | (graph.between(full) if revised else full)
+    return full | difference | (graph.between(full) if revised else set())
+
+
+def _is_unconflicted(event_id: EventID, unconflicted: Mapping[Slot, EventID], fetch: Fetch) -> bool:
+    event = fetch(event_id)
+    return event is not None and event.is_state and unconflicted.get(event.slot) == event_id
 
 
 def _with_auth_chains(starts: Iterable[Pdu], events: Mapping[EventID, Pdu]) -> dict[EventID, Pdu]:

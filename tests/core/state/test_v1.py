@@ -5,8 +5,9 @@ from hashlib import sha1
 import pytest
 
 from federation.core.ids import EventID
+from federation.core.room_versions import V1
 from federation.core.state.graph import Fetch
-from federation.core.state.v1 import resolve
+from federation.core.state.resolve import resolve
 from tests.support.rooms import ALICE, BOB, CAROL, Room
 
 TOPIC = ("m.room.topic", "")
@@ -23,8 +24,8 @@ def room() -> Room:
 def merge(*branches: Room, fetch: Fetch | None = None) -> dict[tuple[str, str], EventID]:
     """Return the resolution of the branches' states, whatever their order."""
     states = [branch.state for branch in branches]
-    resolved = resolve(states, fetch or branches[0].fetch)
-    assert resolve(states[::-1], fetch or branches[0].fetch) == resolved
+    resolved = resolve(states, V1, fetch or branches[0].fetch)
+    assert resolve(states[::-1], V1, fetch or branches[0].fetch) == resolved
     return resolved
 
 

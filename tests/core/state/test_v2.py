@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from federation.core.ids import EventID
-from federation.core.state.resolve import resolve
-from federation.core.state.v2 import is_power_event, separate
+from federation.core.state.resolve import resolve, separate
+from federation.core.state.v2 import is_power_event
 from tests.support.rooms import ALICE, BOB, CAROL, DAVE, Room, versions
 
 TOPIC = ("m.room.topic", "")
@@ -45,7 +45,7 @@ def test_what_every_state_has_alike_is_unconflicted() -> None:
     a, b, c, d = (EventID(name) for name in "abcd")
     assert separate([{("x", ""): a, ("y", ""): b, ("z", ""): d}, {("x", ""): a, ("y", ""): c}]) == (
         {("x", ""): a},
-        [[b, d], [c]],
+        [{("y", ""): b, ("z", ""): d}, {("y", ""): c}],
     )
 
 
