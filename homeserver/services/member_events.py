@@ -95,11 +95,12 @@ def check_invitees(conn: Connection, timeline: Timeline, wanted: Collection[User
         user = known.get(user_id)
         if user is None or user not in living:
             raise NotFound(f"There is no user {user_id}")
-        if user in permissions and _blocks_invites(permissions[user][1]):
+        if user in permissions and blocks_invites(permissions[user][1]):
             raise InviteBlocked(f"{user_id} does not take invites")
 
 
-def _blocks_invites(permission: bytes) -> bool:
+def blocks_invites(permission: bytes) -> bool:
+    """Return whether somebody's `m.invite_permission_config` says that they take no invites."""
     content = orjson.loads(permission)
     return isinstance(content, dict) and content.get("default_action") == "block"
 
