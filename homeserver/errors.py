@@ -58,6 +58,12 @@ class InvalidParam(MatrixError):
     errcode = "M_INVALID_PARAM"
 
 
+class InvalidSignature(MatrixError):
+    """Something that had to be signed is not, or not as it should."""
+
+    errcode = "M_INVALID_SIGNATURE"
+
+
 class MissingParam(MatrixError):
     """A required parameter is missing."""
 
