@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import signal
-from dataclasses import dataclass, field
+import ssl
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -21,6 +22,7 @@ from homeserver.http.door import Door
 from homeserver.http.listener import Listener
 from homeserver.http.routing import Router
 from homeserver.http.servers import Places
+from homeserver.http.tls import ShownCertificate
 from homeserver.metrics import CONTENT_TYPE, Metrics
 from homeserver.services import Services, media
 from homeserver.services.account_data import AccountData
@@ -97,6 +99,8 @@ class Application:
     metrics: Metrics
     db: Database
     door: Door
+    federation_door: Door
+    """What the TLS listeners of federation lead to: nothing of it is for clients or operators."""
     _runners: list[web.ServerRunner] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -105,6 +109,7 @@ class Application:
         await self.services.presence.recall()
         client = Listener(self.door, handler_cancellation=True, access_log=None)
         addresses = [await self._listen(client, place) for place in self.config.http.listen]
+        await self._listen_for_servers()
         if self.config.metrics.listen:
             await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)
         self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
@@ -129,12 +134,22 @@ class Application:
         await self.services.keyring.close()
         await self.db.close()
 
-    async def _listen(self, server: web.Server, place: str) -> str:
+    async def _listen_for_servers(self) -> None:
+        options = self.config.federation
+        if not (options.enabled and options.listen):
+            return
+        certificate = ShownCertificate(options.tls_certificate, options.tls_key)
+        listener = Listener(self.federation_door, handler_cancellation=True, access_log=None)
+        for place in options.listen:
+            await self._listen(listener, place, certificate.context)
+        self._tasks.append(asyncio.create_task(certificate.watch(self.services.clock), name="certificate"))
+
+    async def _listen(self, server: web.Server, place: str, tls: ssl.SSLContext | None = None) -> str:
         host, _, port = place.rpartition(":")
         server_runner = web.ServerRunner(server, shutdown_timeout=DRAIN_SECONDS)
         await server_runner.setup()
         self._runners.append(server_runner)
-        site = web.TCPSite(server_runner, host.strip("[]") or None, int(port), backlog=1024)
+        site = web.TCPSite(server_runner, host.strip("[]") or None, int(port), backlog=1024, ssl_context=tls)
         await site.start()
         bound = server_runner.addresses[0]
         return f"{host}:{bound[1]}"
@@ -259,8 +274,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     )
     routes = client_api.ROUTES + admin_api.ROUTES + (federation_api.ROUTES if config.federation.enabled else ())
     door = Door(Router(routes), services, metrics.request_answered, places=Places(config.federation.max_pending))
-    metrics.watch_pending(lambda: door.pending + door.places.taken)
-    return Application(config, services, metrics, db, door)
+    federation_door = replace(door, router=Router(federation_api.ROUTES))
+    metrics.watch_pending(lambda: door.pending + federation_door.pending + door.places.taken)
+    return Application(config, services, metrics, db, door, federation_door)
 
 
 def signing_keys(config: Config) -> tuple[SigningKey, ...]:
