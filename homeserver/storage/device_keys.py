@@ -15,14 +15,14 @@ from homeserver.storage.schema.encryption import device_keys, fallback_keys, one
 
 def of_device(conn: Connection, device: DeviceNid) -> bytes | None:
     """Return the identity keys that a device has published, as JSON."""
-    return conn.execute(sa.select(device_keys.c.keys).where(device_keys.c.device == device)).scalar_one_or_none()
+    return conn.execute(sa.select(device_keys.c["keys"]).where(device_keys.c.device == device)).scalar_one_or_none()
 
 
 def of_users(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, list[PublishedDevice]]:
     """Return the devices with keys of users of this server, in one query."""
     found: dict[UserNid, list[PublishedDevice]] = {}
     query = (
-        sa.select(devices.c.user, devices.c.device_id, device_keys.c.keys, devices.c.display_name)
+        sa.select(devices.c.user, devices.c.device_id, device_keys.c["keys"], devices.c.display_name)
         .join(device_keys, device_keys.c.device == devices.c.nid)
         .where(devices.c.user.in_(users))
         .order_by(devices.c.nid)

@@ -148,9 +148,15 @@ def set_remote(tx: Write, user: UserNid, stream_id: int, *, stale: bool) -> None
 def remote_of_users(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, list[PublishedDevice]]:
     """Return the devices of remote users, as far as they are known, in one query."""
     found: dict[UserNid, list[PublishedDevice]] = {}
-    query = sa.select(remote_devices).where(remote_devices.c.user.in_(users)).order_by(remote_devices.c.device_id)
-    for row in conn.execute(query):
-        found.setdefault(row.user, []).append(PublishedDevice(DeviceID(row.device_id), row["keys"], row.display_name))
+    query = (
+        sa.select(
+            remote_devices.c.user, remote_devices.c.device_id, remote_devices.c["keys"], remote_devices.c.display_name
+        )
+        .where(remote_devices.c.user.in_(users))
+        .order_by(remote_devices.c.device_id)
+    )
+    for user, device_id, keys, display_name in conn.execute(query):
+        found.setdefault(user, []).append(PublishedDevice(DeviceID(device_id), keys, display_name))
     return found
 
 
