@@ -116,6 +116,12 @@ class FederationClient:
         """Send a GET whose answer is not JSON: `async with client.download(...) as (headers, pieces)`."""
         return self._requests.download(destination, path, query, seconds=timeout, most_bytes=most_bytes)
 
+    def follow(
+        self, destination: ServerName, url: str, *, most_bytes: int = MOST_BYTES
+    ) -> AbstractAsyncContextManager[tuple[Mapping[str, str], AsyncIterator[bytes]]]:
+        """GET a file from where a server has put it; see `download`."""
+        return self._requests.follow(destination, url, most_bytes=most_bytes)
+
     # Server implementation and keys: not signed, for the other server may not know our keys yet.
 
     async def version(self, destination: ServerName) -> Json:
@@ -348,6 +354,14 @@ class FederationClient:
         """GET /media/download/{mediaId}, multipart; see `download`."""
         path = f"{FEDERATION}/v1/media/download/{_quoted(media_id)}"
         return self.download(destination, path, (("timeout_ms", str(timeout_ms)),), most_bytes=most_bytes)
+
+    def old_media_download(
+        self, destination: ServerName, media_id: str, *, timeout_ms: int = 20_000, most_bytes: int = MOST_BYTES
+    ) -> AbstractAsyncContextManager[tuple[Mapping[str, str], AsyncIterator[bytes]]]:
+        """GET /media/v3/download, as servers of before Matrix 1.11 have it; see `download`."""
+        path = f"/_matrix/media/v3/download/{_quoted(destination)}/{_quoted(media_id)}"
+        query = (("allow_remote", "false"), ("timeout_ms", str(timeout_ms)))
+        return self.download(destination, path, query, most_bytes=most_bytes)
 
     def media_thumbnail(
         self,

@@ -125,6 +125,27 @@ class Requests:
         async with self._sent(destination, request, seconds) as answer:
             yield answer.response.headers, answer.pieces(most_bytes)
 
+    @asynccontextmanager
+    async def follow(
+        self, destination: ServerName, url: str, *, seconds: float = 300.0, most_bytes: int = MOST_BYTES
+    ) -> AsyncIterator[tuple[Mapping[str, str], AsyncIterator[bytes]]]:
+        """Get what a server has put elsewhere: at an HTTPS address that it names, unsigned. As `download`."""
+        try:
+            address = URL(url)
+        except ValueError as error:
+            raise BadAnswer(f"{destination} names an address that is none: {error}") from error
+        if address.scheme != "https" or not address.host:
+            raise BadAnswer(f"{destination} names an address that is not HTTPS")
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with _in_time(deadline, Unreachable(f"{address.host} did not answer in time")), _told(destination):
+            response = await self._session.get(address, allow_redirects=False)
+        try:
+            if response.status != 200:
+                raise BadAnswer(f"{address.host} answered with status {response.status}")
+            yield response.headers, _Answer(destination, response, deadline).pieces(most_bytes)
+        finally:
+            response.close()
+
     def _request(
         self,
         method: str,
