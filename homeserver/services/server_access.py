@@ -5,7 +5,6 @@ Every request of a server that names a room leads through here; the events in an
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -13,22 +12,15 @@ from federation.core.acl import server_is_allowed
 from federation.core.ids import RoomID, ServerName
 from homeserver.errors import Forbidden, NotFound
 from homeserver.model.events import Event
-from homeserver.model.nids import RoomNid
 from homeserver.model.rooms import Room
 from homeserver.storage import rooms
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
+from homeserver.storage.room_servers import RoomServers
 from homeserver.storage.snapshots import Snapshots
 
 NOT_SHARED = "Your server is not in this room"
 SERVER_ACL = ("m.room.server_acl", "")
-
-
-class RoomServers(Protocol):
-    """Knows which servers have somebody in a room."""
-
-    def servers(self, conn: Connection, room: RoomNid) -> frozenset[ServerName]:
-        """Return the servers with a joined member."""
 
 
 @dataclass(frozen=True, slots=True)
