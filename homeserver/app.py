@@ -12,12 +12,11 @@ import uvloop
 from aiohttp import web
 
 from federation.core.ids import UserID, parse_server_name
-from federation.core.signing import SigningKey, parse_keys
 from federation.matrix.keyring import Keyring
 from homeserver import admin_api, client_api, federation_api, logs
 from homeserver.background import prune
 from homeserver.clock import Clock, Ids, SystemClock, SystemIds
-from homeserver.config import Config
+from homeserver.config import Config, signing_keys
 from homeserver.http.door import Door
 from homeserver.http.listener import Listener
 from homeserver.http.routing import Router
@@ -106,6 +105,7 @@ class Application:
 
     async def start(self) -> list[str]:
         """Listen and start the loops; return the addresses listened at."""
+        await self.services.server_keys.own.begin(self.db, self.services.clock)
         await self.services.presence.recall()
         client = Listener(self.door, handler_cancellation=True, access_log=None)
         addresses = [await self._listen(client, place) for place in self.config.http.listen]
@@ -168,7 +168,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     clock = clock or SystemClock()
     ids = ids or SystemIds()
     metrics = Metrics()
-    keys = signing_keys(config)
+    keys = signing_keys.read(Path(config.keys.signing_key))
     key = keys[0]
     db = open_database(config.database.url, metrics.batch_written)
     await runner.prepare(db)
@@ -177,7 +177,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     metrics.watch_waiters(lambda: live.waiting)
     limits = RateLimits(config.rate_limits, clock)
     server_name = parse_server_name(config.server_name)
-    own_keys = await OwnKeys.take(server_name, keys, db, clock)
+    own_keys = OwnKeys(server_name, key, keys[1:])
     keys_of_others = KeysOfOthers(db, clock)
     notaries = [parse_server_name(name) for name in config.federation.trusted_notaries if name != server_name]
     keyring = Keyring(own_keys.known, keys_of_others, NobodyToAsk(), clock, notaries)
@@ -277,11 +277,6 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     federation_door = replace(door, router=Router(federation_api.ROUTES))
     metrics.watch_pending(lambda: door.pending + federation_door.pending + door.places.taken)
     return Application(config, services, metrics, db, door, federation_door)
-
-
-def signing_keys(config: Config) -> tuple[SigningKey, ...]:
-    """Return the server's signing key and, behind it, those it used before. Raises OSError or `ProtocolError`."""
-    return parse_keys(Path(config.keys.signing_key).read_text())
 
 
 def add_user(config: Config, name: str, password: str, admin: bool) -> UserID:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from homeserver.clock import SystemIds
-from homeserver.config import Config, ConfigError, load
+from homeserver.config import Config, ConfigError, load, signing_keys
 from homeserver.config.initial import FILE_NAME, initialise
 from homeserver.config.rendering import example, json_schema
 from homeserver.errors import MatrixError
@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--password", help="asked for, or read from standard input")
     command.add_argument("--admin", action="store_true", help="may administer the server")
     _add_config(command)
+
+    of_keys = commands.add_parser("keys", help="Signing keys of this server.").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    _add_config(_add(of_keys, "rotate", rotate_key))
 
     of_config = commands.add_parser("config", help="What can be configured.").add_subparsers(
         metavar="COMMAND", required=True
@@ -153,6 +158,20 @@ def add_user(arguments: argparse.Namespace) -> None:
     except MatrixError as error:
         _fail(error.message)
     print(f"Made {user_id}{', who may administer the server' if arguments.admin else ''}.")
+
+
+def rotate_key(arguments: argparse.Namespace) -> None:
+    """Make a new signing key; the server takes it when it is started again, and lists the old one for old events."""
+    settings = _load(_needed(arguments.config))
+    path = Path(settings.keys.signing_key)
+    try:
+        old = signing_keys.read(path)[0]
+        new = signing_keys.rotate(path, SystemIds())
+    except ConfigError as error:
+        _fail(*error.problems)
+    print(
+        f"Put {new.key_id} before {old.key_id} in {path}. Start the server again: until then it signs with the old key."
+    )
 
 
 def config_example(_: argparse.Namespace) -> None:

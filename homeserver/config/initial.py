@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from federation.core.ids import parse_server_name, split_server_name
-from federation.core.signing import SigningKey
 from homeserver.clock import Ids
+from homeserver.config import signing_keys
 from homeserver.config.formats import check_server_name
 from homeserver.config.options import ConfigError
 from homeserver.config.rendering import toml
@@ -32,7 +32,7 @@ def initialise(directory: Path, server_name: str, port: int, ids: Ids) -> Path:
         (directory / "media").mkdir(exist_ok=True, mode=0o700)
         key = directory / "signing.key"
         if not key.exists():
-            _write_private(key, SigningKey.generate(f"a_{ids.letters(4)}").serialise())
+            _write_private(key, signing_keys.generate(ids).serialise())
         _write_private(file, _content(directory, server_name, port, ids.token()))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from error

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
 
 from federation.core.ids import ServerName
 from federation.core.server_keys import KeyDocument, RetiredKey, ServerKey, make
@@ -31,41 +30,42 @@ MOST_ASKED = 50
 _FOR_EVER = 2**53 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OwnKeys:
-    """The keys of this server: with the first it signs, the others it used before."""
+    """The keys of this server: with one it signs, the others it used before."""
 
     server: ServerName
     signing: SigningKey
-    retired: tuple[RetiredKey, ...]
+    old: Sequence[SigningKey]
+    """Others in the file of keys: the last ones were in use until now, perhaps."""
+    retired: tuple[RetiredKey, ...] = ()
+    """All that were ever in use before, once the server has begun."""
 
-    @classmethod
-    async def take(cls, server: ServerName, keys: Sequence[SigningKey], db: Database, clock: Clock) -> "OwnKeys":
-        """Use the first of the keys in the file. The others expire now, if they have not before.
+    async def begin(self, db: Database, clock: Clock) -> None:
+        """Begin to sign; the old keys in the file expire now, if they have not before.
 
         A key expires when the server starts with another one and not when that was made: until then it goes on
         signing, and events that it signs after its expiry would be refused by others.
         """
-        signing, *old = keys
-        now_ms = clock.now_ms()
+        old = {key.key_id: key for key in self.old if key.key_id != self.signing.key_id}
 
         def retire(tx: Write) -> tuple[RetiredKey, ...]:
-            server_keys.reinstate(tx, signing.key_id)
-            server_keys.retire(tx, [RetiredKey(key.key_id, key.public_key, now_ms) for key in old])
+            now_ms = clock.now_ms()
+            server_keys.reinstate(tx, self.signing.key_id)
+            server_keys.retire(tx, [RetiredKey(key.key_id, key.public_key, now_ms) for key in old.values()])
             return server_keys.retired(tx.conn)
 
-        def is_known(conn: Connection) -> tuple[RetiredKey, ...] | None:
-            stored = server_keys.retired(conn)
-            known = {key.key_id for key in stored}
-            return stored if signing.key_id not in known and known >= {key.key_id for key in old} else None
-
-        stored = await db.read(is_known)
-        return cls(server, signing, stored if stored is not None else await db.write(retire))
+        stored = await db.read(server_keys.retired)
+        known = {key.key_id for key in stored}
+        unchanged = self.signing.key_id not in known and old.keys() <= known
+        self.retired = stored if unchanged else await db.write(retire)
 
     def known(self) -> tuple[ServerName, KeysOfServer]:
         """Return our name and public keys, by which we check what we have signed ourselves."""
-        keys = {key.key_id: ServerKey(key.key_id, key.public_key, key.expired_ts, False) for key in self.retired}
-        signing = ServerKey(self.signing.key_id, self.signing.public_key, _FOR_EVER, True)
+        keys = {
+            key.key_id: ServerKey(key.key_id, key.public_key, key.expired_ts, current=False) for key in self.retired
+        }
+        signing = ServerKey(self.signing.key_id, self.signing.public_key, _FOR_EVER, current=True)
         return self.server, {**keys, signing.key_id: signing}
 
 

@@ -22,7 +22,6 @@ from federation.core.auth.selection import Slot
 from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID, RoomID
 from federation.core.room_versions import ROOM_VERSIONS
-from homeserver.app import signing_keys
 from homeserver.model.events import Event
 from homeserver.model.nids import EventNid
 from homeserver.storage.schema.rooms import events as events_table
@@ -100,7 +99,7 @@ async def _all_events(world: World) -> list[Event]:
 
 async def _judge_all(world: World) -> int:
     """Judge every event of the server as one that came from it; return how many there are."""
-    key = signing_keys(world.app.config)[0]
+    key = world.app.services.server_keys.own.signing
     known: dict[EventID, Pdu] = {}
     states: dict[RoomID, dict[Slot, Pdu]] = {}
     stored = await _all_events(world)
