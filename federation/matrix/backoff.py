@@ -43,8 +43,8 @@ class Backoff:
 def after_failure(before: Backoff | None, now: int, chance: float, asked_ms: int | None = None) -> Backoff:
     """Return when to try again after an attempt that ended at `now`.
 
-    `before` is None if the attempt before it went well. `chance` is from 0 to 1. `asked_ms` is how long the other server
-    asks to be left alone.
+    `before` is None if the attempt before it went well. `chance` is from 0 to 1. `asked_ms` is how long the other
+    server asks to be left alone.
     """
     since = before.failing_since if before is not None else now
     wait = min(max((now - since) // SHARE, SHORTEST_MS), LONGEST_MS)
