@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from federation.core.ids import ServerName
-from homeserver.client_api.file_responses import LONGEST_NAME, FileResponse, content_type_of
 from homeserver.errors import InvalidParam, NotFound
+from homeserver.http.files import LONGEST_NAME, FileResponse, content_type_of
 from homeserver.http.packing import is_packed, pieces_of
 from homeserver.http.routing import Auth, Call, Json, Routes
 from homeserver.model.media import MediaID, Method

@@ -171,6 +171,10 @@ class Media:
     path: str = option("data/media", "Directory that holds the files.")
     max_upload_bytes: int = option(104857600, "Largest file that a user may upload.", at_least=1)
     max_pixels: int = option(50_000_000, "Largest image (width times height) that thumbnails are made of.", at_least=1)
+    max_remote_bytes: int = option(104857600, "Largest file that is fetched from another server.", at_least=1)
+    remote_expires_seconds: int = option(
+        2592000, "How long a file of another server is kept after somebody last wanted it.", at_least=3600
+    )
     unused_expires_seconds: int = option(86400, "How long a reserved content URI waits for its upload.", at_least=60)
 
 

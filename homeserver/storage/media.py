@@ -81,6 +81,25 @@ def add(tx: Write, new: Media) -> None:
     )
 
 
+def add_remote(tx: Write, new: Media) -> None:
+    """Store a content URI of another server, in the place of what was kept under it before."""
+    tx.conn.execute(media.delete().where(media.c.origin == new.origin, media.c.media_id == new.media_id))
+    add(tx, new)
+
+
+def use_remote(tx: Write, origin: ServerName, media_id: MediaID, expires_at: int) -> None:
+    """Keep what was fetched from another server until a later time."""
+    tx.conn.execute(
+        media.update().where(media.c.origin == origin, media.c.media_id == media_id).values(expires_at=expires_at)
+    )
+
+
+def remove_unused_remote(tx: Write, now: int) -> int:
+    """Forget what was fetched from other servers and nobody has asked for in time; return how much."""
+    stale = media.delete().where(media.c.uploader.is_(None), media.c.sha256.is_not(None), media.c.expires_at < now)
+    return tx.conn.execute(stale).rowcount
+
+
 def fill(tx: Write, origin: ServerName, media_id: MediaID, content: Content, name: str | None) -> bool:
     """Give a content URI its content; return whether it was there and empty."""
     filled = tx.conn.execute(

@@ -15,6 +15,7 @@ from federation.core.ids import ServerName
 from homeserver.clock import Clock
 from homeserver.errors import NotFound, NotYetUploaded
 from homeserver.model.media import Content, Media, MediaID, Shape
+from homeserver.services.media.remote import RemoteMedia
 from homeserver.services.media.store import Store
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.storage import media
@@ -40,11 +41,13 @@ class Download:
 class Downloads:
     """Gives out files."""
 
-    server_name: str
+    server_name: ServerName
     clock: Clock
     db: Database
     store: Store
     thumbnails: Thumbnails
+    remote: RemoteMedia | None
+    """None where the server speaks with no others."""
     _waiting: dict[MediaID, set[asyncio.Future[None]]] = field(default_factory=dict)
 
     async def find(self, origin: ServerName, media_id: MediaID, timeout_ms: int) -> Download:
@@ -79,9 +82,8 @@ class Downloads:
     async def _filled(
         self, origin: ServerName, media_id: MediaID, timeout_ms: int, look: Look
     ) -> tuple[Media, Content, Content | None]:
-        # Other servers' media come with federation.
         if origin != self.server_name:
-            raise NotFound("Media of other servers is not fetched")
+            return await self._fetched(origin, media_id, timeout_ms, look)
         end = self.clock.monotonic() + max(0, min(timeout_ms, LONGEST_WAIT_MS)) / 1000
         while True:
             # Who looks after they began to wait cannot miss the upload.
@@ -100,6 +102,21 @@ class Downloads:
             finally:
                 self._leave(media_id, waiter)
 
+    async def _fetched(
+        self, origin: ServerName, media_id: MediaID, timeout_ms: int, look: Look
+    ) -> tuple[Media, Content, Content | None]:
+        """Find a file of another server here, or fetch it."""
+        if self.remote is None:
+            raise NotFound("Media of other servers is not fetched")
+        found, thumbnail = await self.db.read(look)
+        if found is None or found.content is None or not await self._is_here(found.content):
+            await self.remote.fetch(origin, media_id, max(0, min(timeout_ms, LONGEST_WAIT_MS)))
+            found, thumbnail = await self.db.read(look)
+        if found is None or found.content is None:
+            raise NotFound("There is no such media")
+        await self.remote.used(found)
+        return found, found.content, thumbnail
+
     def _leave(self, media_id: MediaID, waiter: asyncio.Future[None]) -> None:
         others = self._waiting.get(media_id)
         if others is not None:
@@ -109,7 +126,10 @@ class Downloads:
 
     async def _existing(self, content: Content) -> Path:
         """Return where a content is. Raises `NotFound` if it has been lost."""
-        if await self.store.run(self.store.size, content.sha256) != content.size:
+        if not await self._is_here(content):
             log.error("media_file_missing", file=content.sha256.hex())
             raise NotFound("The file has been lost")
         return self.store.path(content.sha256)
+
+    async def _is_here(self, content: Content) -> bool:
+        return await self.store.run(self.store.size, content.sha256) == content.size

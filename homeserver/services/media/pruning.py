@@ -1,4 +1,7 @@
-"""Removes what nobody can reach any more: uploads that never came, thumbnails of nothing, files without a row."""
+"""Removes what nobody can reach any more: uploads that never came, thumbnails of nothing, files without a row.
+
+Also what was fetched from other servers, once nobody has wanted it for long: it can be fetched again.
+"""
 
 from dataclasses import dataclass
 
@@ -42,10 +45,18 @@ class Pruner:
         abandoned = await self.store.run(self.store.remove_abandoned, now - ABANDONED_SECONDS)
         expired = int((now - GRACE_SECONDS) * 1000)
         unfilled = await self.db.write(lambda tx: media.remove_unfilled(tx, expired))
+        remote = await self.db.write(lambda tx: media.remove_unused_remote(tx, int(now * 1000)))
         thumbnails = await self.db.write(media.remove_stray_thumbnails)
         files = await self._remove_orphans(now - GRACE_SECONDS)
-        if abandoned or unfilled or thumbnails or files:
-            log.info("media_pruned", abandoned=abandoned, unfilled=unfilled, thumbnails=thumbnails, files=files)
+        if abandoned or unfilled or remote or thumbnails or files:
+            log.info(
+                "media_pruned",
+                abandoned=abandoned,
+                unfilled=unfilled,
+                remote=remote,
+                thumbnails=thumbnails,
+                files=files,
+            )
 
     async def _remove_orphans(self, before: float) -> int:
         removed = 0

@@ -18,7 +18,10 @@ media = Table(
     Column("created_at", Number, nullable=False),
     Column("expires_at", Number),
     Index(None, "uploader", "created_at"),
-    info={"pruned": "never-filled uploads when expired; else by the operator", "pruner": "media.remove_unfilled"},
+    info={
+        "pruned": "never-filled uploads and unused media of other servers when expired; else by the operator",
+        "pruner": "media.remove_unfilled",
+    },
 )
 
 thumbnails = Table(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from homeserver.client_api.file_responses import clean_name, content_type_of, disposition, served_type
+from homeserver.http.files import clean_name, content_type_of, disposition, served_type
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ https://spec.matrix.org/v1.19/client-server-api/#content-repo-client-behaviour, 
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -142,36 +144,46 @@ class FileResponse(web.StreamResponse):
         """Send the headers and the bytes. Raises ConnectionResetError if the client has gone."""
         if self.prepared or not self._count:
             return await super().prepare(request)
-        loop = asyncio.get_running_loop()
-        try:
-            file = await loop.run_in_executor(None, self._open)
-        except OSError as error:
-            raise ConnectionResetError("the file has been removed") from error
-        try:
+        async with opened(self._path, self._first) as file:
             writer = await super().prepare(request)
-            await self._send(loop, file)
-        finally:
-            file.close()
+            await send(self, file, self._count)
         return writer
 
-    def _open(self) -> BinaryIO:
-        file = self._path.open("rb", buffering=0)
-        file.seek(self._first)
+
+@asynccontextmanager
+async def opened(path: Path, first: int = 0) -> AsyncIterator[BinaryIO]:
+    """Open a stored file where it is to be read from. Raises ConnectionResetError if it has been removed."""
+
+    def open_() -> BinaryIO:
+        file = path.open("rb", buffering=0)
+        file.seek(first)
         return file
 
-    async def _send(self, loop: asyncio.AbstractEventLoop, file: BinaryIO) -> None:
-        left = self._count
-        while left:
-            piece = await loop.run_in_executor(None, file.read, min(left, PIECE_BYTES))
-            if not piece:
-                # The headers promised more: only a broken connection tells the client.
-                raise ConnectionResetError("the file is shorter than it was")
-            left -= len(piece)
-            try:
-                async with asyncio.timeout(PIECE_SECONDS):
-                    await self.write(piece)
-            except TimeoutError as error:
-                raise ConnectionResetError("the client does not read") from error
+    try:
+        file = await asyncio.get_running_loop().run_in_executor(None, open_)
+    except OSError as error:
+        raise ConnectionResetError("the file has been removed") from error
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+async def send(response: web.StreamResponse, file: BinaryIO, count: int) -> None:
+    """Send bytes of a file while they are read. Raises ConnectionResetError if whoever asked does not read."""
+    loop = asyncio.get_running_loop()
+    left = count
+    while left:
+        piece = await loop.run_in_executor(None, file.read, min(left, PIECE_BYTES))
+        if not piece:
+            # The headers promised more: only a broken connection tells the client.
+            raise ConnectionResetError("the file is shorter than it was")
+        left -= len(piece)
+        try:
+            async with asyncio.timeout(PIECE_SECONDS):
+                await response.write(piece)
+        except TimeoutError as error:
+            raise ConnectionResetError("the client does not read") from error
 
 
 def _is_known(header: str | None, etag: str) -> bool:
