@@ -32,6 +32,7 @@ from homeserver.services.aliases import Aliases
 from homeserver.services.auth_stages import AuthStages
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
+from homeserver.services.current_state import CurrentState
 from homeserver.services.devices import Devices
 from homeserver.services.filters import Filters
 from homeserver.services.history import History
@@ -49,10 +50,12 @@ from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
 from homeserver.services.receipts import Receipts
 from homeserver.services.recent import Recent
+from homeserver.services.redactions import Redactions
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.relations import Relations
 from homeserver.services.rendering import Rendering
+from homeserver.services.resolution import Resolution
 from homeserver.services.room_state import RoomState
 from homeserver.services.room_views import RoomViews
 from homeserver.services.rooms import Rooms
@@ -80,6 +83,7 @@ from homeserver.storage.database import Database, current_position, open_databas
 from homeserver.storage.events import Events
 from homeserver.storage.migrations import runner
 from homeserver.storage.names import Names
+from homeserver.storage.room_servers import RoomServers
 from homeserver.storage.snapshots import Snapshots
 
 log = structlog.get_logger()
@@ -184,7 +188,12 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     events = Events(names, config.caches.budget_bytes // 2)
     snapshots = Snapshots(config.caches.budget_bytes // 4 // BYTES_OF_A_STATE_ENTRY)
     recent = Recent(live.position)
-    timeline = Timeline(server_name, key, names, events, snapshots, live, recent, clock, ids)
+    resolution = Resolution(names, events, snapshots)
+    current_state = CurrentState(server_name, names, events, live, RoomServers())
+    redactions = Redactions(names, events, recent)
+    timeline = Timeline(
+        server_name, key, names, events, snapshots, live, recent, clock, ids, resolution, current_state, redactions
+    )
     sessions = Sessions(db, clock, ids, config.sessions)
     passwords = Passwords(config.passwords, ids)
     credentials = Credentials(server_name, db, passwords, limits)
@@ -202,7 +211,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     presence = Presence(db, clock, names, live, config.presence.enabled)
     profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
     typing = Typing(db, clock, names, live)
-    timeline.movers.extend((typing.moved, presence.moved))
+    current_state.movers.extend((typing.moved, presence.moved))
     devices.on_removal.append(presence.devices_removed)
     unread = UnreadCounts(names, events, snapshots)
     lazy = LazyMembers()

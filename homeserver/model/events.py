@@ -18,13 +18,17 @@ class Status(IntEnum):
     ACCEPTED = 0
     SOFT_FAILED = 1
     REJECTED = 2
+    OUTLIER = 3
+    """Allowed by its auth events, but not placed in the room's history: the state before it is not known."""
 
 
 class Event:
     """One stored event. Immutable, but for what it works out once and remembers.
 
     `content_json` is the content and `envelope` the rest of the signed event, both canonical JSON.
-    `snapshot` is the state after the event; `room_snapshot` the room's resolved state once it was taken in.
+    `snapshot` is the state after the event; `room_snapshot` the room's resolved state once it was taken in, if the room
+    was forked then. `place` is where the event is in the room's timeline: its position if it came live, a negative
+    number if it was fetched from before our time, None for an event that is not in the timeline.
     """
 
     __slots__ = (
@@ -36,6 +40,7 @@ class Event:
         "envelope",
         "event_id",
         "nid",
+        "place",
         "redacted_by",
         "replaces",
         "room",
@@ -56,6 +61,7 @@ class Event:
         self,
         *,
         nid: EventNid,
+        place: int | None,
         room: RoomNid,
         room_id: RoomID,
         version: RoomVersion,
@@ -78,6 +84,7 @@ class Event:
     ) -> None:
         """Take what the store knows; `content` if it is at hand parsed."""
         self.nid = nid
+        self.place = place
         self.room = room
         self.room_id = room_id
         self.version = version
@@ -111,6 +118,17 @@ class Event:
     def is_state(self) -> bool:
         """Whether the event is a state event."""
         return self.state_key is not None
+
+    @property
+    def at(self) -> int:
+        """The place of an event that has one."""
+        assert self.place is not None
+        return self.place
+
+    @property
+    def state_then(self) -> SnapshotNid | None:
+        """The room's state once the event was taken in; None if nobody knows."""
+        return self.room_snapshot or self.snapshot
 
     @property
     def pdu(self) -> Pdu:
@@ -176,27 +194,20 @@ class Event:
 
     def redacted(self, content_json: bytes, envelope: bytes, by: EventNid | None) -> "Event":
         """Return the event with what a redaction has left of its content and envelope."""
-        return Event(
-            nid=self.nid,
-            room=self.room,
-            room_id=self.room_id,
-            version=self.version,
-            event_id=self.event_id,
-            type=self.type,
-            state_key=self.state_key,
-            slot=self.slot,
-            sender=self.sender,
-            sender_nid=self.sender_nid,
-            sent_at=self.sent_at,
-            depth=self.depth,
-            content_json=content_json,
-            envelope=envelope,
-            snapshot=self.snapshot,
-            room_snapshot=self.room_snapshot,
-            replaces=self.replaces,
-            redacted_by=by,
-            status=self.status,
+        return self._but(content_json=content_json, envelope=envelope, redacted_by=by)
+
+    def standing(
+        self, *, status: Status, place: int | None, slot: SlotNid | None, snapshot: SnapshotNid | None,
+        room_snapshot: SnapshotNid | None, replaces: EventNid | None,
+    ) -> "Event":  # fmt: skip
+        """Return the event as it stands in its room once more is known of it."""
+        return self._but(
+            status=status, place=place, slot=slot, snapshot=snapshot, room_snapshot=room_snapshot, replaces=replaces
         )
+
+    def _but(self, **others: Any) -> "Event":
+        own = {name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")}
+        return Event(**{**own, **others})
 
     def stripped(self) -> bytes:
         """The event as stripped state: sender, type, state key and content only."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from federation.core.ids import EventID
-from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.model.nids import RoomNid, UserNid
 
 UNTHREADED = ""
 """The thread of a receipt that is about the whole room."""
@@ -30,5 +30,6 @@ class Receipt:
     kind: ReceiptKind
     thread: str
     event_id: EventID
-    event: EventNid
+    place: int
+    """The event's place in the room's timeline."""
     sent_at: int

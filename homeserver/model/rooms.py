@@ -15,7 +15,8 @@ class Room:
     nid: RoomNid
     room_id: RoomID
     version: RoomVersion
-    newest: EventNid
+    newest: int
+    """The place of the newest event."""
     depth: int
     extremities: tuple[EventNid, ...]
     snapshot: SnapshotNid | None
@@ -46,6 +47,9 @@ class RoomMembership:
     event: EventNid
     began: EventNid
     """The event with which the user came to this membership; `event` may be one that changed their name since."""
+    position: int
+    """When `event` came to stand here, and `began_at` when `began` did."""
+    began_at: int
     sender: UserNid
     forgotten: bool
     display_name: str | None

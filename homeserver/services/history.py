@@ -103,13 +103,13 @@ class History:
             ignored = self.account_data.ignored(conn, [who.user])[who.user]
             reach = self.visibility.reach(conn, who.user, room_id)
             centre = self._one(conn, who, reach, room_id, event_id, ignored)
-            nid = centre.event.nid
-            before, after = Page([], nid - 1, None), Page([], nid, None)
+            place = centre.event.at
+            before, after = Page([], place - 1, None), Page([], place, None)
             if limit > 0:
-                back = Span(True, nid - 1, None, limit - limit // 2)
+                back = Span(True, place - 1, None, limit - limit // 2)
                 before = self._page(conn, who, reach, back, wanted, ignored)
             if limit > 1:
-                on = Span(False, nid, None, limit // 2)
+                on = Span(False, place, None, limit // 2)
                 after = self._page(conn, who, reach, on, wanted, ignored)
 
             around = [centre, *before.found, *after.found]
@@ -119,7 +119,7 @@ class History:
             return Context(
                 rendered[0], rendered[1:middle], rendered[middle:],
                 self.rendering.state(conn, who, state, room_id=True, ignored=ignored),
-                min(each.event.nid for each in around) - 1, max(each.event.nid for each in around),
+                min(each.event.at for each in around) - 1, max(each.event.at for each in around),
             )  # fmt: skip
 
         return await self.db.read(read)
@@ -136,14 +136,14 @@ class History:
             moment, beyond = ts, LAST if backwards else FIRST
             for _ in range(MOST_LOOKED_AT // BATCH):
                 near = moments.near(conn, reach.room, moment, beyond, reach.until, limit=BATCH, backwards=backwards)
-                nids = [nid for nid, _ in near]
+                nids = [nid for nid, _, _ in near]
                 batch = in_order(self.events.by_nids(conn, nids), nids)
                 seen = self.visibility.seen(conn, reach.user, who.user_id, batch, ignored)
                 if seen:
                     return seen[0].event.event_id, seen[0].event.sent_at
                 if len(near) < BATCH:
                     break
-                beyond, moment = near[-1]
+                _, beyond, moment = near[-1]
             direction = "backward" if backwards else "forward"
             raise NotFound(f"Unable to find an event from {ts} in {direction} direction")
 
@@ -184,7 +184,7 @@ class History:
         Source: https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
         """
         oldest: dict[UserID, Event] = {}
-        for seen in sorted(page, key=lambda each: each.event.nid):
+        for seen in sorted(page, key=lambda each: each.event.at):
             oldest.setdefault(seen.event.sender, seen.event)
         slots = self.names.slots(conn, [(MEMBER, sender) for sender in oldest])
         snapshots = {event.snapshot for event in oldest.values() if event.snapshot is not None}

@@ -21,7 +21,7 @@ MOST_LOOKED_AT = 2000
 LARGEST_BATCH = 1000
 
 Fetch = Callable[[int | None, int, int], Sequence[Event]]
-"""Returns events with `after` < nid <= `until`, at most `limit`, in the page's direction."""
+"""Returns events with `after` < place <= `until`, at most `limit`, in the page's direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def collect(
     while True:
         batch = fetch(after, until, size)
         if start is None:
-            start = batch[0].nid - 1 if batch else 0
+            start = batch[0].at - 1 if batch else 0
         seen = visibility.seen(conn, reach.user, reader.user_id, batch, ignored)
         passing = _passing(conn, seen, wanted, reach)
         open_places = span.limit - len(found)
@@ -71,7 +71,7 @@ def collect(
 
         last = batch[-1]
         if span.backwards:
-            until = last.nid - 1
+            until = last.at - 1
             if _is_hidden(last, seen, ignored):
                 # As far back as the reader's standing was the same, all is hidden.
                 changed = visibility.hidden_since(conn, reader.user_id, last)
@@ -79,7 +79,7 @@ def collect(
                     return Page(found, start, None)
                 until = min(until, changed)
         else:
-            after = last.nid
+            after = last.at
         looked_at += len(batch)
         if len(found) == span.limit or looked_at >= MOST_LOOKED_AT:
             return Page(found, start, until if span.backwards else after)
@@ -102,7 +102,7 @@ def _lower(place: int | None, until: int) -> int:
 
 
 def _behind(event: Event, span: Span) -> int:
-    return event.nid - 1 if span.backwards else event.nid
+    return event.at - 1 if span.backwards else event.at
 
 
 def _is_hidden(event: Event, seen: Sequence[Seen], ignored: Collection[UserID]) -> bool:

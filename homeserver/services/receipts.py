@@ -58,7 +58,7 @@ class Receipts:
             found = self.events.by_ids(tx.conn, {mark.event_id for mark in marks})
             for mark in marks:
                 event = found.get(mark.event_id)
-                if event is None or event.room != room or event.status is not Status.ACCEPTED:
+                if event is None or event.room != room or event.place is None or event.status is not Status.ACCEPTED:
                     raise NotFound("The event is not in this room")
                 if mark.kind is ReceiptKind.FULLY_READ:
                     self._mark_fully_read(tx, who.user, room, event)
@@ -71,7 +71,7 @@ class Receipts:
         if mark.thread != UNTHREADED and mark.thread not in related_threads(tx.conn, self.events, event):
             raise InvalidParam("thread_id: the event is not related to this thread")
         position = tx.position()
-        receipt = Receipt(event.room, user, mark.kind, mark.thread, event.event_id, event.nid, now)
+        receipt = Receipt(event.room, user, mark.kind, mark.thread, event.event_id, event.at, now)
         if not receipts.advance(tx, receipt, position):
             return
         if mark.kind is ReceiptKind.READ:
@@ -85,7 +85,7 @@ class Receipts:
         stored = account_data.find_in_room(tx.conn, user, room, data_type)
         if stored is not None:
             standing = self.events.by_id(tx.conn, orjson.loads(stored)["event_id"])
-            if standing is not None and standing.nid >= event.nid:
+            if standing is not None and (standing.place or 0) >= event.at:
                 return
         content = orjson.dumps({"event_id": event.event_id})
         position = account_data.store_in_room(tx, user, room, data_type, content)

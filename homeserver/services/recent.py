@@ -50,7 +50,7 @@ class Recent:
         window = self._window(event.room)
         window.events.append(event)
         if len(window.events) > self._most_in_a_room:
-            window.complete_from = max(window.complete_from, window.events.popleft().nid)
+            window.complete_from = max(window.complete_from, window.events.popleft().at)
             self._count -= 1
         self._shrink()
 
@@ -76,7 +76,7 @@ class Recent:
         while self._count > self._most_events:
             _, quiet = self._rooms.popitem(last=False)
             self._count -= len(quiet.events) + len(quiet.receipts)
-            newest: list[int] = [quiet.events[-1].nid] if quiet.events else []
+            newest: list[int] = [quiet.events[-1].at] if quiet.events else []
             newest += [quiet.receipts[-1][0]] if quiet.receipts else []
             self._floor = max(self._floor, quiet.complete_from, *newest)
 
@@ -96,10 +96,10 @@ class Recent:
             return [] if position >= self._floor else None
         if position < window.complete_from:
             return None
-        if not window.events or window.events[-1].nid <= position:
+        if not window.events or window.events[-1].at <= position:
             return []
         events = list(window.events)
-        return events[bisect_right(events, position, key=lambda event: event.nid) :]
+        return events[bisect_right(events, position, key=lambda event: event.at) :]
 
     def receipts_since(self, room: RoomNid, position: int) -> list[Receipt]:
         """Return the public receipts of a room after a position to which `since` reaches back."""

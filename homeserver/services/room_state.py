@@ -125,7 +125,7 @@ class RoomState:
         event = self.events.by_nid(conn, nid)
         if not self.visibility.seen(conn, reach.user, who.user_id, [event]):
             return reach.snapshot
-        return event.room_snapshot or event.snapshot
+        return event.state_then
 
 
 def _passes(membership: object, wanted: Membership | None, unwanted: Membership | None) -> bool:

@@ -5,7 +5,9 @@ transaction, so nothing that was checked can have changed. The room's turn is th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
 
 from federation.core.auth.rules import check
 from federation.core.auth.selection import CREATE, auth_slots
@@ -14,31 +16,41 @@ from federation.core.errors import BadJson as NotCanonical
 from federation.core.events.content import Membership, PowerLevels
 from federation.core.events.draft import Draft, build
 from federation.core.events.pdu import Pdu
-from federation.core.events.redaction import redact
 from federation.core.ids import EventID, RoomID, ServerName, UserID
 from federation.core.room_versions import RoomVersion
 from federation.core.signing import SigningKey
 from homeserver.clock import Clock, Ids
 from homeserver.errors import BadJson, Forbidden, TooLarge
-from homeserver.model.events import Event
-from homeserver.model.nids import EventNid, RoomNid, SlotNid, UserNid
+from homeserver.model.events import Event, Status
+from homeserver.model.nids import EventNid, RoomNid
 from homeserver.model.rooms import Room
 from homeserver.services.access import NOT_IN_ROOM
+from homeserver.services.current_state import MEMBER, NOBODY, STRIPPED, Changed, CurrentState
 from homeserver.services.live import Live
 from homeserver.services.power import levels_in
 from homeserver.services.recent import Recent
-from homeserver.storage import memberships, relations, rooms
+from homeserver.services.redactions import REDACTION, Redactions
+from homeserver.services.resolution import Resolution
+from homeserver.storage import awaited_events, relations, rooms
 from homeserver.storage.database import Write
-from homeserver.storage.events import Events
+from homeserver.storage.events import Events, Standing
 from homeserver.storage.names import Names
-from homeserver.storage.snapshots import EMPTY, Snapshot, Snapshots, State
+from homeserver.storage.snapshots import EMPTY, Snapshot, Snapshots, State, differing
 
-MEMBER = "m.room.member"
-STRIPPED = (
-    CREATE, ("m.room.name", ""), ("m.room.avatar", ""), ("m.room.topic", ""), ("m.room.join_rules", ""),
-    ("m.room.canonical_alias", ""), ("m.room.encryption", ""),
-)  # fmt: skip
-"""What an invited user is told of a room: https://spec.matrix.org/v1.19/client-server-api/#stripped-state."""
+__all__ = ["MEMBER", "STRIPPED", "Deliver", "Timeline", "Turn"]
+
+MOST_PREV_EVENTS = 10
+"""Extremities that an event of ours builds upon, at most."""
+MOST_EXTREMITIES = 20
+MOST_STEPS = 10
+"""Soft-failed and rejected events in a row that are looked through for the extremities before them."""
+
+Deliver = Callable[[Write, Event, frozenset[ServerName]], None]
+"""Sees to it, inside the write, that other servers get an event."""
+
+
+def _keep_here(_tx: Write, _event: Event, _servers: frozenset[ServerName]) -> None:
+    """Deliver an event to nobody: this server is not federated."""
 
 
 @dataclass(slots=True)
@@ -68,8 +80,10 @@ class Timeline:
     recent: Recent
     clock: Clock
     ids: Ids
-    movers: list[Callable[[RoomNid, UserNid, UserID, bool], None]] = field(default_factory=list)
-    """Told, after the commit, who has come into a room (True) or gone out of it; filled by the composition root."""
+    resolution: Resolution
+    current: CurrentState
+    redactions: Redactions
+    deliver: Deliver = _keep_here
 
     def turn(self, tx: Write, room: RoomNid) -> Turn:
         """Take a room's turn: return its head as of now."""
@@ -97,7 +111,7 @@ class Timeline:
             pdu = self._build(draft, version, (), (), depth=1, now_ms=now)
         turn = Turn(tx, rooms.create(tx, self.names, pdu.room_id, version, now), None)
         self._check(pdu, {}, None)
-        self._store(turn, pdu, None)
+        self.store(turn, pdu, None)
         return turn
 
     def entry(self, turn: Turn, event_type: str, state_key: str = "") -> Event | None:
@@ -119,11 +133,12 @@ class Timeline:
         the rules do not allow it, `BadJson` or `TooLarge` if it is no event.
         """
         tx, version = turn.tx, turn.room.version
+        prevs, before = self._build_upon(turn)
         wanted = auth_slots(draft.type, draft.sender, draft.state_key, draft.content, version)
         standing = (draft.type, draft.state_key) if draft.state_key is not None else None
         slots = self.names.slots(tx.conn, {*wanted, CREATE, *((standing,) if standing is not None else ())})
-        nids = {pair: nid for pair, slot in slots.items() if (nid := turn.state.get(slot)) is not None}
-        found = self.events.by_nids(tx.conn, {*nids.values(), *turn.room.extremities})
+        nids = {pair: nid for pair, slot in slots.items() if (nid := before.state.get(slot)) is not None}
+        found = self.events.by_nids(tx.conn, {*nids.values(), *prevs})
         state = {pair: found[nid] for pair, nid in nids.items()}
 
         old = state.get(standing) if standing is not None else None
@@ -131,18 +146,47 @@ class Timeline:
             return old
         pdu = self._build(
             draft, version,
-            [found[nid].event_id for nid in turn.room.extremities],
+            [found[nid].event_id for nid in prevs],
             [state[pair].event_id for pair in wanted if pair in state],
             depth=turn.room.depth + 1, now_ms=self.clock.now_ms(),
         )  # fmt: skip
         auth_state = {pair: state[pair].pdu for pair in wanted if pair in state}
         create = state.get(CREATE)
         self._check(pdu, auth_state, create.pdu if create is not None else None)
-        target = self._redaction_target(turn, pdu) if pdu.type == "m.room.redaction" else None
-        event = self._store(turn, pdu, old)
+        target = self._redaction_target(turn, pdu) if pdu.type == REDACTION else None
+        there_before = self.current.servers.servers(tx.conn, turn.room.nid)
+        event = self.store(turn, pdu, before)
         if target is not None:
-            self._redact(turn, target, event)
+            self.redactions.apply(tx, target, event)
+        elif pdu.redacts is not None:
+            awaited_events.add(tx, turn.room.nid, [pdu.redacts], event.nid)
+        there = there_before | self.current.servers.servers(tx.conn, turn.room.nid)
+        if len(there) > 1:
+            self.deliver(tx, event, there - {self.server_name})
         return event
+
+    def _build_upon(self, turn: Turn) -> tuple[tuple[EventNid, ...], Snapshot]:
+        """Return the extremities on which the next event of ours builds, and the state before it."""
+        prevs, snapshot = turn.room.extremities, turn.snapshot
+        assert snapshot is not None
+        if len(prevs) > MOST_PREV_EVENTS:
+            prevs = tuple(sorted(prevs)[-MOST_PREV_EVENTS:])
+            found = self.events.by_nids(turn.tx.conn, prevs).values()
+            states = self.snapshots.load_many(turn.tx.conn, [event.snapshot for event in found if event.snapshot])
+            snapshot = self.resolution.of(turn.tx, turn.room.nid, turn.room.version, states.values())
+        return prevs, snapshot
+
+    def _redaction_target(self, turn: Turn, pdu: Pdu) -> Event | None:
+        """Return the event to redact, None if it is not here. Raises `Forbidden` if the sender may not."""
+        target = self.events.by_id(turn.tx.conn, pdu.redacts) if pdu.redacts is not None else None
+        if target is not None and target.room != turn.room.nid:
+            raise Forbidden("The event to redact is in another room")
+        own = target is not None and target.sender == pdu.sender
+        if not own:
+            levels = self.power_levels(turn)
+            if levels.user_level(pdu.sender) < levels.redact:
+                raise Forbidden("You may not redact events of others")
+        return target
 
     def _build(
         self, draft: Draft, version: RoomVersion, prev_events: Sequence[EventID], auth_events: Sequence[EventID], *,
@@ -168,105 +212,128 @@ class Timeline:
                 raise Forbidden(NOT_IN_ROOM) from error
             raise Forbidden(_sentence(error)) from error
 
-    def _store(self, turn: Turn, pdu: Pdu, replaced: Event | None) -> Event:
-        tx = turn.tx
-        nid = EventNid(tx.position())
-        slot: SlotNid | None = None
-        stripped = None
-        if pdu.state_key is not None:
-            if pdu.type == MEMBER and pdu.content.get("membership") in ("invite", "knock"):
-                stripped = self._stripped_state(turn, pdu.sender)
-            slot = self.names.intern_slot(tx, pdu.type, pdu.state_key)
-            turn.snapshot = self.snapshots.store(tx, turn.room.nid, turn.snapshot, {slot: nid})
-        assert turn.snapshot is not None
-        event = self.events.insert(
-            tx, pdu, nid=nid, room=turn.room.nid, slot=slot, snapshot=turn.snapshot.nid,
-            replaces=replaced.nid if replaced is not None else None,
+    def store(
+        self, turn: Turn, pdu: Pdu, before: Snapshot | None, *, known: Event | None = None, extremity: bool = True,
+        shown: bool = True,
+    ) -> Event:  # fmt: skip
+        """Store an accepted event, which came after the state `before`, and carry on what follows for the room.
+
+        `known` is the event if it was stored without a place. Without `extremity` it is not built upon: what comes
+        after it is here already. Without `shown` it gets no place in the timeline, unless it changes state.
+        """
+        tx, room, current = turn.tx, turn.room, turn.snapshot
+        position = tx.position()
+        nid = known.nid if known is not None else EventNid(position)
+        slot = self.names.intern_slot(tx, pdu.type, pdu.state_key) if pdu.state_key is not None else None
+        after = self.snapshots.store(tx, room.nid, before, {slot: nid}) if slot is not None else before
+        assert after is not None
+        extremities = room.extremities
+        if extremity:
+            extremities = self._extremities(turn, pdu, nid, after)
+        if not extremity or nid not in extremities:
+            assert current is not None
+            turn.snapshot = current
+        elif extremities == (nid,):
+            turn.snapshot = after
+        else:
+            others = self.events.by_nids(tx.conn, [other for other in extremities if other != nid])
+            states = {event.snapshot for event in others.values() if event.snapshot is not None}
+            loaded = self.snapshots.load_many(tx.conn, states)
+            turn.snapshot = self.resolution.of(tx, room.nid, room.version, [*loaded.values(), after])
+        forked = (before.nid if before is not None else None) != room.snapshot or turn.snapshot.nid != after.nid
+        replaced = current.state.get(slot) if current is not None and slot is not None else None
+        changes: Changed = {slot: (replaced, nid)} if slot is not None and not forked else {}
+        if forked and current is not None:
+            changes = {
+                slot: (current.state.get(slot), turn.snapshot.state.get(slot))
+                for slot in differing(current, turn.snapshot)
+            }
+        standing = Standing(
+            status=Status.ACCEPTED, place=position if shown or changes else None, slot=slot, snapshot=after.nid,
+            room_snapshot=turn.snapshot.nid if forked else None, replaces=replaced,
         )  # fmt: skip
-        moved = _becomes("join", event, replaced)
+        if known is not None:
+            event = self.events.replace_standing(tx, known, standing)
+        else:
+            event = self.events.insert(tx, pdu, nid=nid, room=room.nid, standing=standing)
+        self._advance(turn, event, extremities, changes)
+        return event
+
+    def show(self, turn: Turn, event: Event) -> Event:
+        """Give a stored event that was held back its place in the timeline: now."""
+        assert event.snapshot is not None
+        standing = Standing(
+            status=event.status, place=turn.tx.position(), slot=event.slot, snapshot=event.snapshot,
+            room_snapshot=turn.room.snapshot, replaces=event.replaces,
+        )  # fmt: skip
+        event = self.events.replace_standing(turn.tx, event, standing)
+        self._advance(turn, event, turn.room.extremities, {})
+        return event
+
+    def _advance(self, turn: Turn, event: Event, extremities: tuple[EventNid, ...], changes: Changed) -> None:
+        """Store the room's new head, and tell of an event that has a place."""
+        tx = turn.tx
+        assert turn.snapshot is not None
+        if event.place is not None:
+            relations.store(tx, self.names, event)
+            tx.after_commit(self.recent.add, event)
+        moved = NOBODY
+        if changes:
+            moved = self.current.changed(tx, event.room, event.at, changes, turn.snapshot.state)
+        elif event.place is not None:
+            tx.after_commit(self.live.ring_room, event.place, event.room)
         turn.room = replace(
-            turn.room, newest=nid, depth=pdu.depth, extremities=(nid,), snapshot=turn.snapshot.nid,
-            joined=turn.room.joined + moved,
-            invited=turn.room.invited + _becomes("invite", event, replaced),
+            turn.room, newest=max(turn.room.newest, event.place or 0), depth=max(turn.room.depth, event.depth),
+            extremities=extremities, snapshot=turn.snapshot.nid, joined=turn.room.joined + moved.joined,
+            invited=turn.room.invited + moved.invited,
         )  # fmt: skip
         rooms.advance(tx, turn.room)
         tx.fresh.put("room", turn.room.nid, turn.room)
-        relations.store(tx, self.names, event)
-        tx.after_commit(self.recent.add, event)
-        if pdu.type == MEMBER and pdu.state_key is not None:
-            self._store_membership(tx, event, stripped, moved)
-        else:
-            tx.after_commit(self.live.ring_room, nid, turn.room.nid)
-        return event
 
-    def _store_membership(self, tx: Write, event: Event, stripped: bytes | None, moved: int) -> None:
-        user_id = UserID(event.state_key or "")
-        user = self.names.intern_user(tx, user_id)
-        membership = Membership(event.content["membership"])
-        name, avatar = event.content.get("displayname"), event.content.get("avatar_url")
-        memberships.store(
-            tx, event.room, user, membership, event=event.nid, sender=event.sender_nid,
-            display_name=_text(name), avatar_url=_text(avatar),
-            stripped_state=stripped,
-        )  # fmt: skip
-        joined = membership is Membership.JOIN
-        if joined:
-            tx.after_commit(self.live.member_moved, event.nid, user, event.room, True)
-        tx.after_commit(self.live.ring_room, event.nid, event.room)
-        if not joined:
-            tx.after_commit(self.live.member_moved, event.nid, user, event.room, False)
-        for tell in self.movers if moved else ():
-            tx.after_commit(tell, event.room, user, user_id, joined)
+    # Forward extremities
 
-    def _stripped_state(self, turn: Turn, sender: UserID) -> bytes:
-        """Return the stripped state of a room as a JSON list, with who invites."""
-        conn = turn.tx.conn
-        wanted = (*STRIPPED, (MEMBER, sender))
-        slots = self.names.slots(conn, wanted)
-        nids = [nid for pair in wanted if pair in slots and (nid := turn.state.get(slots[pair])) is not None]
-        found = self.events.by_nids(conn, nids)
-        return b"[" + b",".join(found[nid].stripped() for nid in nids) + b"]"
+    def _extremities(self, turn: Turn, pdu: Pdu, nid: EventNid, after: Snapshot) -> tuple[EventNid, ...]:
+        """Return the room's extremities once an event has come: those that it does not build upon, and itself.
 
-    # Redactions: https://spec.matrix.org/v1.19/rooms/v11/#handling-redactions
+        Of more than `MOST_EXTREMITIES`, those go first that add nothing to the state. Where each adds something, the
+        new event has to wait until someone builds upon it: state that everyone knows is not to be pushed out by a
+        server that spreads its events.
+        """
+        conn, old = turn.tx.conn, turn.room.extremities
+        if len(old) == 1 and pdu.prev_events == (self.events.by_nid(conn, old[0]).event_id,):
+            return (nid,)
+        built_upon = self._built_upon(conn, pdu)
+        kept = tuple(other for other in old if other not in built_upon)
+        if len(kept) < MOST_EXTREMITIES:
+            return (*kept, nid)
+        events = self.events.by_nids(conn, kept)
+        states = {after.nid}
+        for other in sorted(kept, reverse=True):
+            snapshot = events[other].snapshot
+            if snapshot in states:
+                return (*(each for each in kept if each != other), nid)
+            if snapshot is not None:
+                states.add(snapshot)
+        return kept
 
-    def _redaction_target(self, turn: Turn, pdu: Pdu) -> Event | None:
-        """Return the event to redact, None if it is not here. Raises `Forbidden` if the sender may not."""
-        target = self.events.by_id(turn.tx.conn, pdu.redacts) if pdu.redacts is not None else None
-        if target is not None and target.room != turn.room.nid:
-            raise Forbidden("The event to redact is in another room")
-        own = target is not None and target.sender == pdu.sender
-        if not own:
-            levels = self.power_levels(turn)
-            if levels.user_level(pdu.sender) < levels.redact:
-                raise Forbidden("You may not redact events of others")
-        return target
-
-    def _redact(self, turn: Turn, target: Event, by: Event) -> None:
-        tx = turn.tx
-        if target.redacted_by is not None:
-            return
-        redacted = self.events.replace_redacted(tx, target, redact(target.pdu.fields, target.version), by.nid)
-        relations.remove(tx, target)
-        if target.type == MEMBER:
-            memberships.forget_names(tx, target.nid)
-        tx.after_commit(self.recent.replace, redacted)
-
-
-def _text(value: object) -> str | None:
-    # PostgreSQL's texts hold no NUL.
-    return value.replace("\0", "") if isinstance(value, str) else None
+    def _built_upon(self, conn: Connection, pdu: Pdu) -> set[EventNid]:
+        """Return what an event builds upon, also by way of events that are not built upon themselves."""
+        found: set[EventNid] = set()
+        level, steps = set(pdu.prev_events), 0
+        while level and steps < MOST_STEPS:
+            events = self.events.by_ids(conn, level)
+            level = set()
+            for event in events.values():
+                if event.nid not in found:
+                    found.add(event.nid)
+                    if event.status in (Status.SOFT_FAILED, Status.REJECTED):
+                        level.update(event.pdu.prev_events)
+            steps += 1
+        return found
 
 
 def _membership(event: Pdu | None) -> object:
     return event.content.get("membership") if event is not None else None
-
-
-def _becomes(membership: str, event: Event, replaced: Event | None) -> int:
-    """Return by how much a state event changes the number of users with a membership: -1, 0 or 1."""
-    if event.type != MEMBER or not event.is_state:
-        return 0
-    was = replaced is not None and replaced.content.get("membership") == membership
-    return int(event.content.get("membership") == membership) - int(was)
 
 
 def _sentence(error: ProtocolError) -> str:

@@ -90,7 +90,7 @@ class Upgrades:
             last = self._entomb(old, sender, room_id)
             return begin(self.timeline, old.tx, sender, version, self._creation(old, last, further), room_id)
         # The new room's ID follows from its first event, so that cannot name the tombstone.
-        last = self.timeline.events.by_nid(old.tx.conn, old.room.newest).event_id
+        last = self.timeline.events.by_nid(old.tx.conn, max(old.room.extremities)).event_id
         new = begin(self.timeline, old.tx, sender, version, self._creation(old, last, further), None)
         self._entomb(old, sender, new.room.room_id)
         return new

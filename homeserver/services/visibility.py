@@ -42,8 +42,8 @@ class Reach:
     """None for someone who is nobody in the room: world-readable events only."""
     snapshot: SnapshotNid
     """The state that they are shown as the room's: the current one, or that in which they left."""
-    until: EventNid
-    """The newest event that there is for them: the room's, or the one with which they left."""
+    until: int
+    """The place of the newest event that there is for them: the room's, or the one with which they left."""
 
 
 class _Answer(IntEnum):
@@ -86,8 +86,9 @@ class Visibility:
         if standing is not None and not standing.forgotten:
             stay = self._last_stays(conn, [standing]).get(room)
         open_to_all = self._is_world_readable(conn, head.snapshot)
-        if stay is not None and (snapshot := stay[1].room_snapshot or stay[1].snapshot) is not None:
-            return Reach(room, user, snapshot, head.newest if open_to_all else stay[1].nid)
+        if standing is not None and stay is not None and (snapshot := stay[1].state_then or head.snapshot) is not None:
+            left_at = stay[1].place if stay[1].place is not None else standing.position
+            return Reach(room, user, snapshot, head.newest if open_to_all else left_at)
         if open_to_all:
             return Reach(room, None, head.snapshot, head.newest)
         raise Forbidden(NOT_IN_ROOM)
@@ -105,6 +106,7 @@ class Visibility:
             event
             for event in events
             if event.status is Status.ACCEPTED
+            and event.place is not None
             and event.snapshot is not None
             and (event.state_key is not None or event.sender not in ignored)
         ]
@@ -140,16 +142,20 @@ class Visibility:
         return [
             Seen(event, at.membership)
             for event, at, answer in answers
-            if answer is _Answer.YES or (event.room in joined_until and _is_before(event.nid, joined_until[event.room]))
+            if answer is _Answer.YES or (event.room in joined_until and _is_before(event.at, joined_until[event.room]))
         ]
 
-    def hidden_since(self, conn: Connection, user_id: UserID, event: Event) -> EventNid | None:
-        """Return the last event before a hidden one that may have changed what the user sees; None if there is none."""
+    def hidden_since(self, conn: Connection, user_id: UserID, event: Event) -> int | None:
+        """Return the place of the last event before a hidden one that may have changed what the user sees, if any."""
         slots = [slot for slot in self._slots(conn, user_id) if slot is not None]
         if event.snapshot is None or not slots:
             return None
         entries = self.snapshots.standing(conn, [event.snapshot], slots)[event.snapshot]
-        return max((nid for nid in entries if nid is not None), default=None)
+        stood = self.events.by_nids(conn, [nid for nid in entries if nid is not None])
+        if any(one.place is None for one in stood.values()):
+            # Nobody knows where it took place: look at what comes next.
+            return event.at - 1
+        return max((one.at for one in stood.values() if one.at < event.at), default=None)
 
     def _slots(self, conn: Connection, user_id: UserID | None) -> tuple[SlotNid | None, SlotNid | None]:
         member = (MEMBER, user_id) if user_id is not None else None
@@ -164,14 +170,14 @@ class Visibility:
 
     def _joined_until(
         self, conn: Connection, user: UserNid, in_rooms: Iterable[RoomNid]
-    ) -> dict[RoomNid, EventNid | None]:
-        """Return by room the newest event that says the user has joined; None as value for who is joined now."""
+    ) -> dict[RoomNid, int | None]:
+        """Return by room the place of the user's newest join; None as value for who is joined now."""
         standings = memberships.of_user_in_rooms(conn, user, in_rooms)
-        found: dict[RoomNid, EventNid | None] = dict.fromkeys(
+        found: dict[RoomNid, int | None] = dict.fromkeys(
             room for room, standing in standings.items() if standing.membership is Membership.JOIN
         )
         others = [standing for room, standing in standings.items() if room not in found]
-        found.update((room, joined.nid) for room, (joined, _) in self._last_stays(conn, others).items())
+        found.update((room, joined.place or 0) for room, (joined, _) in self._last_stays(conn, others).items())
         return found
 
     def _last_stays(self, conn: Connection, standings: Iterable[RoomMembership]) -> dict[RoomNid, tuple[Event, Event]]:
@@ -239,5 +245,5 @@ def _special(event: Event, at: _At, loaded: Mapping[EventNid, Event], *, own: bo
     return _answer(_At(at.visibility, membership))
 
 
-def _is_before(nid: EventNid, joined: EventNid | None) -> bool:
-    return joined is None or nid < joined
+def _is_before(place: int, joined: int | None) -> bool:
+    return joined is None or place < joined

@@ -124,21 +124,30 @@ _AMONG = (
     relations.c.parent.in_(sa.bindparam("parents", expanding=True)),
     relations.c.sender.not_in(sa.bindparam("ignored", expanding=True)),
 )
-_THREADS: sa.Select[Any] = (
+_counted = (
     sa.select(
         relations.c.room,
         relations.c.parent,
-        sa.func.count(),
-        sa.func.max(relations.c.event),
-        sa.func.max(sa.case((relations.c.sender == sa.bindparam("reader"), 1), else_=0)),
+        sa.func.count().label("count"),
+        sa.func.max(relations.c.place).label("latest"),
+        sa.func.max(sa.case((relations.c.sender == sa.bindparam("reader"), 1), else_=0)).label("participated"),
     )
     .where(*_AMONG, relations.c.rel_type == THREAD)
     .group_by(relations.c.room, relations.c.parent)
+    .subquery()
 )
+_latest = relations.alias("latest")
+_is_latest = sa.and_(
+    _latest.c.room == _counted.c.room, _latest.c.parent == _counted.c.parent, _latest.c.rel_type == THREAD,
+    _latest.c.place == _counted.c.latest,
+)  # fmt: skip
+_THREADS: sa.Select[Any] = sa.select(
+    _counted.c.room, _counted.c.parent, _counted.c.count, _latest.c.event, _counted.c.participated
+).select_from(_counted.join(_latest, _is_latest))
 _REPLIES: sa.Select[Any] = (
     sa.select(relations.c.room, relations.c.parent, relations.c.event)
     .where(*_AMONG, relations.c.rel_type == THREAD)
-    .order_by(relations.c.event.desc())
+    .order_by(relations.c.place.desc())
     .limit(MOST_REPLIES)
 )
 _CHILDREN = _children()

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,22 +14,35 @@ from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID
 from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.events import Event, Status
-from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
+from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid, TypeNid, UserNid
 from homeserver.storage.database import Hot, Write, among, fresh, moment, next_moment, numbers
 from homeserver.storage.names import Names
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, events, rooms, state_slots
 
 MOST_IN_A_QUERY = 5000
-FIRST, LAST = EventNid(-(2**62)), EventNid(2**62)
-"""Stand for a number before, or after, that of any event."""
+FIRST, LAST = -(2**62), 2**62
+"""Stand for a place before, or after, that of any event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where an event stands in its room, as far as that is known."""
+
+    status: Status
+    place: int | None = None
+    slot: SlotNid | None = None
+    snapshot: SnapshotNid | None = None
+    room_snapshot: SnapshotNid | None = None
+    replaces: EventNid | None = None
 
 
 class Events:
     """The store of events, with a cache bounded in bytes.
 
-    An event changes in one way only: it is redacted. A reader that began before the redaction's commit must not put the
-    old event back into the cache after it; `_forgot_at` tells such readers.
+    An event changes in two ways only: it is redacted, and it gets its place in the room's history after it was stored
+    without one. A reader that began before the change's commit must not put the old event back into the cache after it;
+    `_forgot_at` tells such readers.
     """
 
     def __init__(self, names: Names, most_bytes: int = 64 * 1024 * 1024) -> None:
@@ -80,6 +94,8 @@ class Events:
         for event_id in event_ids:
             nid = self._ids.get(event_id)
             event = None
+            if nid is None and memory is not None:
+                nid = memory.get("event_id", event_id)
             if nid is not None:
                 event = memory.get("event", nid) if memory is not None else None
                 event = event or self._cached(nid)
@@ -108,7 +124,7 @@ class Events:
         limit: int,
         newest_first: bool = False,
     ) -> list[Event]:
-        """Return accepted events of a room with `after` < nid <= `until`, at most `limit`, in the order asked for."""
+        """Return accepted events of a room with `after` < place <= `until`, at most `limit`, in the order asked for."""
         bounds = {
             "in_room": room,
             "after": FIRST if after is None else after,
@@ -120,68 +136,58 @@ class Events:
         loaded = self.by_nids(conn, nids)
         return [loaded[nid] for nid in nids]
 
-    def insert(
-        self,
-        tx: Write,
-        pdu: Pdu,
-        *,
-        nid: EventNid,
-        room: RoomNid,
-        slot: SlotNid | None,
-        snapshot: SnapshotNid | None,
-        room_snapshot: SnapshotNid | None = None,
-        replaces: EventNid | None = None,
-        status: Status = Status.ACCEPTED,
-    ) -> Event:
+    def known_ids(self, conn: Connection, event_ids: Iterable[EventID]) -> set[EventID]:
+        """Return those of the events that are stored, whatever their status."""
+        wanted = set(event_ids)
+        found = wanted & self._ids.keys()
+        missing = [event_id for event_id in wanted - found if "\0" not in event_id]
+        for start in range(0, len(missing), MOST_IN_A_QUERY):
+            part = missing[start : start + MOST_IN_A_QUERY]
+            found.update(conn.execute(_KNOWN_IDS, {"wanted": part}).scalars())
+        return found
+
+    def insert(self, tx: Write, pdu: Pdu, *, nid: EventNid, room: RoomNid, standing: Standing) -> Event:
         """Store a new event; return it as stored. It is cached once committed."""
-        content_json = _compact(encode_lenient(pdu.content))
-        envelope = _compact(encode_lenient({key: value for key, value in pdu.fields.items() if key != "content"}))
         sender = self._names.intern_user(tx, pdu.sender)
-        _INSERT.run(
-            tx.conn,
-            {
-                "nid": nid,
-                "room": room,
-                "event_id": pdu.event_id,
-                "type": self._names.intern_type(tx, pdu.type),
-                "slot": slot,
-                "sender": sender,
-                "sent_at": pdu.origin_server_ts,
-                "depth": pdu.depth,
-                "content": content_json,
-                "envelope": envelope,
-                "snapshot": snapshot,
-                "room_snapshot": room_snapshot,
-                "replaces": replaces,
-                "redacted_by": None,
-                "status": int(status),
-            },
-        )
-        event = Event(
-            nid=nid,
-            room=room,
-            room_id=pdu.room_id,
-            version=pdu.version,
-            event_id=pdu.event_id,
-            type=pdu.type,
-            state_key=pdu.state_key,
-            slot=slot,
-            sender=pdu.sender,
-            sender_nid=sender,
-            sent_at=pdu.origin_server_ts,
-            depth=pdu.depth,
-            content_json=content_json,
-            envelope=envelope,
-            snapshot=snapshot,
-            room_snapshot=room_snapshot,
-            replaces=replaces,
-            redacted_by=None,
-            status=status,
-            content=pdu.content,
-        )
-        tx.fresh.put("event", nid, event)
-        tx.after_commit(self._remember, event)
+        event = _new(pdu, nid, room, sender, standing)
+        _INSERT.run(tx.conn, _values(event, self._names.intern_type(tx, pdu.type)))
+        self._announce(tx, event)
         return event
+
+    def insert_many(self, tx: Write, room: RoomNid, standings: Iterable[tuple[Pdu, Standing]]) -> dict[EventID, Event]:
+        """Store new events, a few statements for all together; return them as stored."""
+        pairs = list(standings)
+        if not pairs:
+            return {}
+        senders = self._names.intern_users(tx, [pdu.sender for pdu, _ in pairs])
+        kinds = {kind: self._names.intern_type(tx, kind) for kind in {pdu.type for pdu, _ in pairs}}
+        new = [_new(pdu, EventNid(tx.position()), room, senders[pdu.sender], standing) for pdu, standing in pairs]
+        tx.conn.execute(events.insert(), [_values(event, kinds[event.type]) for event in new])
+        for event in new:
+            tx.fresh.put("event", event.nid, event)
+            tx.fresh.put("event_id", event.event_id, event.nid)
+        tx.after_commit(self._remember_all, new)
+        return {event.event_id: event for event in new}
+
+    def replace_standing(self, tx: Write, event: Event, standing: Standing) -> Event:
+        """Give a stored event another standing; return it."""
+        values = {
+            "status": int(standing.status), "place": standing.place, "slot": standing.slot,
+            "snapshot": standing.snapshot, "room_snapshot": standing.room_snapshot, "replaces": standing.replaces,
+        }  # fmt: skip
+        tx.conn.execute(events.update().where(events.c.nid == event.nid).values(values))
+        new = event.standing(
+            status=standing.status, place=standing.place, slot=standing.slot, snapshot=standing.snapshot,
+            room_snapshot=standing.room_snapshot, replaces=standing.replaces,
+        )  # fmt: skip
+        tx.fresh.put("event", event.nid, new)
+        tx.after_commit(self._forget, event.nid)
+        return new
+
+    def _announce(self, tx: Write, event: Event) -> None:
+        tx.fresh.put("event", event.nid, event)
+        tx.fresh.put("event_id", event.event_id, event.nid)
+        tx.after_commit(self._remember, event)
 
     def replace_redacted(self, tx: Write, event: Event, redacted: Mapping[str, Any], by: EventNid) -> Event:
         """Put the redacted form of an event in its place; return it."""
@@ -195,11 +201,11 @@ class Events:
         return new
 
     def latest_at(self, conn: Connection, room: RoomNid, position: int) -> EventNid | None:
-        """Return the newest event of a room at or before a position, whatever its status but rejected."""
+        """Return the newest event of a room's timeline at or before a position."""
         query = (
             sa.select(events.c.nid)
-            .where(events.c.room == room, events.c.nid <= position, events.c.snapshot.is_not(None))
-            .order_by(events.c.nid.desc())
+            .where(events.c.room == room, events.c.place <= position, events.c.snapshot.is_not(None))
+            .order_by(events.c.place.desc())
             .limit(1)
         )
         found = conn.execute(query).scalar_one_or_none()
@@ -234,6 +240,10 @@ class Events:
                 self._ids.pop(oldest.event_id, None)
                 self._bytes -= oldest.size
 
+    def _remember_all(self, stored: Iterable[Event]) -> None:
+        for event in stored:
+            self._remember(event)
+
     def _forget(self, nid: EventNid) -> None:
         with self._lock:
             self._forgot_at = next_moment()
@@ -260,9 +270,57 @@ def _compact(encoded: bytes) -> bytes:
     return bytes(memoryview(encoded))
 
 
+def _new(pdu: Pdu, nid: EventNid, room: RoomNid, sender: UserNid, standing: Standing) -> Event:
+    return Event(
+        nid=nid,
+        place=standing.place,
+        room=room,
+        room_id=pdu.room_id,
+        version=pdu.version,
+        event_id=pdu.event_id,
+        type=pdu.type,
+        state_key=pdu.state_key,
+        slot=standing.slot,
+        sender=pdu.sender,
+        sender_nid=sender,
+        sent_at=pdu.origin_server_ts,
+        depth=pdu.depth,
+        content_json=_compact(encode_lenient(pdu.content)),
+        envelope=_compact(encode_lenient({key: value for key, value in pdu.fields.items() if key != "content"})),
+        snapshot=standing.snapshot,
+        room_snapshot=standing.room_snapshot,
+        replaces=standing.replaces,
+        redacted_by=None,
+        status=standing.status,
+        content=pdu.content,
+    )
+
+
+def _values(event: Event, kind: TypeNid) -> dict[str, Any]:
+    return {
+        "nid": event.nid,
+        "place": event.place,
+        "room": event.room,
+        "event_id": event.event_id,
+        "type": kind,
+        "slot": event.slot,
+        "sender": event.sender_nid,
+        "sent_at": event.sent_at,
+        "depth": event.depth,
+        "content": event.content_json,
+        "envelope": event.envelope,
+        "snapshot": event.snapshot,
+        "room_snapshot": event.room_snapshot,
+        "replaces": event.replaces,
+        "redacted_by": None,
+        "status": int(event.status),
+    }
+
+
 def _event(row: Row[Any]) -> Event:
     return Event(
         nid=row.nid,
+        place=row.place,
         room=row.room,
         room_id=row.room_id,
         version=ROOM_VERSIONS[row.version],
@@ -310,10 +368,11 @@ _IN_ROOM = (
     .where(
         events.c.room == sa.bindparam("in_room"),
         events.c.status == int(Status.ACCEPTED),
-        events.c.nid > sa.bindparam("after"),
-        events.c.nid <= sa.bindparam("until"),
+        events.c.place > sa.bindparam("after"),
+        events.c.place <= sa.bindparam("until"),
     )
     .limit(sa.bindparam("most"))
 )
-_OLDEST_IN_ROOM, _NEWEST_IN_ROOM = _IN_ROOM.order_by(events.c.nid), _IN_ROOM.order_by(events.c.nid.desc())
+_OLDEST_IN_ROOM, _NEWEST_IN_ROOM = _IN_ROOM.order_by(events.c.place), _IN_ROOM.order_by(events.c.place.desc())
+_KNOWN_IDS = sa.select(events.c.event_id).where(events.c.event_id.in_(sa.bindparam("wanted", expanding=True)))
 _INSERT = Hot(events.insert())

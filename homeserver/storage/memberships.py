@@ -1,6 +1,7 @@
 """Memberships: the newest of each user in each room, kept beside the state so that both directions are one query."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,20 +16,46 @@ from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import memberships
 
 
-def store(
-    tx: Write, room: RoomNid, user: UserNid, membership: Membership, *, event: EventNid, sender: UserNid,
-    display_name: str | None, avatar_url: str | None, stripped_state: bytes | None,
-) -> None:  # fmt: skip
-    """Store a user's new membership."""
-    values = {
-        "membership": str(membership), "event": event, "sender": sender, "display_name": display_name,
-        "avatar_url": avatar_url, "forgotten": False, "stripped_state": stripped_state,
-    }  # fmt: skip
-    statement = upsert(tx.conn, memberships).values(room=room, user=user, began=event, **values)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMembership:
+    """How a user comes to stand to a room."""
+
+    user: UserNid
+    membership: Membership
+    event: EventNid
+    sender: UserNid
+    display_name: str | None = None
+    avatar_url: str | None = None
+    stripped_state: bytes | None = None
+
+
+def store(tx: Write, room: RoomNid, position: int, changes: Iterable[NewMembership]) -> None:
+    """Store the new memberships of users, each of whom is named once, as of a position."""
+    rows = [
+        {
+            "room": room, "user": new.user, "membership": str(new.membership), "event": new.event, "began": new.event,
+            "position": position, "began_at": position, "sender": new.sender, "display_name": new.display_name,
+            "avatar_url": new.avatar_url, "forgotten": False, "stripped_state": new.stripped_state,
+        }
+        for new in changes
+    ]  # fmt: skip
+    if not rows:
+        return
+    statement = upsert(tx.conn, memberships)
     new = statement.excluded
     same = memberships.c.membership == new.membership
-    began = sa.case((same, memberships.c.began), else_=new.event)
-    tx.conn.execute(statement.on_conflict_do_update(index_elements=["room", "user"], set_={**values, "began": began}))
+    changed: dict[str, sa.ColumnElement[Any]] = {
+        column: new[column] for column in rows[0] if column not in ("room", "user")
+    }
+    changed["began"] = sa.case((same, memberships.c.began), else_=new.began)
+    changed["began_at"] = sa.case((same, memberships.c.began_at), else_=new.began_at)
+    tx.conn.execute(statement.on_conflict_do_update(index_elements=["room", "user"], set_=changed), rows)
+
+
+def remove(tx: Write, room: RoomNid, users_gone: Collection[UserNid]) -> None:
+    """Let users have nothing to do with a room any more: no branch of it that counts knows of them."""
+    for user in users_gone:
+        tx.conn.execute(memberships.delete().where(memberships.c.room == room, memberships.c.user == user))
 
 
 def forget_names(tx: Write, event: EventNid) -> None:
@@ -51,7 +78,8 @@ def of_user_in(conn: Connection, room: RoomNid, user: UserNid) -> RoomMembership
 
 def _membership(row: Row[Any]) -> RoomMembership:
     return RoomMembership(
-        row.room, Membership(row.membership), row.event, row.began, row.sender, row.forgotten, row.display_name
+        row.room, Membership(row.membership), row.event, row.began, row.position, row.began_at, row.sender,
+        row.forgotten, row.display_name,
     )
 
 
@@ -69,7 +97,7 @@ def of_user(
     if kinds is not None:
         wanted: list[sa.ColumnElement[bool]] = [memberships.c.membership.in_([str(kind) for kind in kinds])]
         if changed_after is not None:
-            wanted.append(memberships.c.event > changed_after)
+            wanted.append(memberships.c.position > changed_after)
         query = query.where(sa.or_(*wanted))
     return [_membership(row) for row in conn.execute(query)]
 
@@ -147,6 +175,17 @@ def some_joined_from(conn: Connection, room: RoomNid, server_name: ServerName, *
     return [UserID(user_id) for user_id in conn.execute(query.limit(limit)).scalars()]
 
 
+def of_server(conn: Connection, room: RoomNid, server_name: ServerName) -> list[UserID]:
+    """Return the users of a server who ever had to do with a room: first those who are in it, longest ones first."""
+    query = (
+        sa.select(users.c.user_id)
+        .join(memberships, memberships.c.user == users.c.nid)
+        .where(memberships.c.room == room, users.c.user_id.endswith(f":{server_name}", autoescape=True))
+        .order_by(memberships.c.membership != str(Membership.JOIN), memberships.c.began)
+    )
+    return [UserID(user_id) for user_id in conn.execute(query).scalars()]
+
+
 def share_a_room(conn: Connection, user: UserNid, other: UserNid) -> bool:
     """Return whether two users are joined to a common room."""
     theirs = memberships.alias()
@@ -173,6 +212,8 @@ _ALL: sa.Select[Any] = sa.select(
     memberships.c.membership,
     memberships.c.event,
     memberships.c.began,
+    memberships.c.position,
+    memberships.c.began_at,
     memberships.c.sender,
     memberships.c.forgotten,
     memberships.c.display_name,

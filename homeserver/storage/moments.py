@@ -10,22 +10,22 @@ from homeserver.storage.schema.rooms import events
 
 def near(
     conn: Connection, room: RoomNid, sent_at: int, beyond: int, until: int, *, limit: int, backwards: bool
-) -> list[tuple[EventNid, int]]:
-    """Return events of a room and their timestamps, nearest first, from a moment on or back, at most `limit`.
+) -> list[tuple[EventNid, int, int]]:
+    """Return events of a room with places and timestamps, nearest first, from a moment on or back, at most `limit`.
 
-    Of those that were sent at the very moment, only the ones on the far side of the number `beyond`; of all, only
-    those up to `until`.
+    Of those that were sent at the very moment, only the ones on the far side of the place `beyond`; of all, only
+    those up to the place `until`.
     """
-    place = sa.tuple_(events.c.sent_at, events.c.nid)
+    key = sa.tuple_(events.c.sent_at, events.c.place)
     start = sa.tuple_(sa.literal(sent_at), sa.literal(beyond))
     query = (
-        sa.select(events.c.nid, events.c.sent_at)
-        .where(events.c.room == room, events.c.status == int(Status.ACCEPTED), events.c.nid <= until)
-        .where(place < start if backwards else place > start)
+        sa.select(events.c.nid, events.c.place, events.c.sent_at)
+        .where(events.c.room == room, events.c.status == int(Status.ACCEPTED), events.c.place <= until)
+        .where(key < start if backwards else key > start)
         .limit(limit)
     )
     if backwards:
-        query = query.order_by(events.c.sent_at.desc(), events.c.nid.desc())
+        query = query.order_by(events.c.sent_at.desc(), events.c.place.desc())
     else:
-        query = query.order_by(events.c.sent_at, events.c.nid)
-    return [(EventNid(nid), moment) for nid, moment in conn.execute(query)]
+        query = query.order_by(events.c.sent_at, events.c.place)
+    return [(EventNid(nid), place, moment) for nid, place, moment in conn.execute(query)]

@@ -83,6 +83,21 @@ class Names:
         """Return the number of a user, giving one if need be."""
         return self._intern(tx, self._users, users, users.c.user_id, user_id)
 
+    def intern_users(self, tx: Write, user_ids: Iterable[UserID]) -> Mapping[UserID, UserNid]:
+        """Return the numbers of many users, giving those that need one theirs in a few statements."""
+        wanted = list(dict.fromkeys(user_ids))
+        found = dict(self._numbers(tx.conn, self._users, users, users.c.user_id, wanted))
+        new = [user_id for user_id in wanted if user_id not in found]
+        if new:
+            insert = upsert(tx.conn, users).on_conflict_do_nothing()
+            tx.conn.execute(insert, [{"user_id": user_id} for user_id in new])
+            for part in _parts(new):
+                query = sa.select(users.c.user_id, users.c.nid).where(users.c.user_id.in_(part))
+                for user_id, nid in tx.conn.execute(query):
+                    found[user_id] = nid
+                    self._given(tx, self._users, users, user_id, nid)
+        return found
+
     def user_id(self, conn: Connection, nid: UserNid) -> UserID:
         """Return the user with a number that the store gave out."""
         return self.user_ids(conn, [nid])[nid]
@@ -163,8 +178,9 @@ class Names:
             else:
                 missing.append(pair)
         if missing:
-            rows = conn.execute(_SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(missing)))
-            self._take_slots(conn, rows, found)
+            for part in _parts(missing):
+                rows = conn.execute(_SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(part)))
+                self._take_slots(conn, rows, found)
         return found
 
     def intern_slot(self, tx: Write, event_type: str, state_key: str) -> SlotNid:
@@ -177,6 +193,23 @@ class Names:
             known = SlotNid(tx.conn.execute(insert).scalar_one())
             self._given(tx, self._slots, state_slots, pair, known)
         return known
+
+    def intern_slots(self, tx: Write, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], SlotNid]:
+        """Return the numbers of many slots, giving those that need one theirs in a few statements."""
+        wanted = list(dict.fromkeys(pairs))
+        found = dict(self.slots(tx.conn, wanted))
+        new = [pair for pair in wanted if pair not in found]
+        if new:
+            kinds = {kind: self.intern_type(tx, kind) for kind in {kind for kind, _ in new}}
+            tx.conn.execute(state_slots.insert(), [{"type": kinds[kind], "state_key": key} for kind, key in new])
+            for part in _parts(new):
+                given: dict[tuple[str, str], SlotNid] = {}
+                rows = tx.conn.execute(_SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(part)))
+                for number, kind, key in rows:
+                    given[kind, key] = SlotNid(number)
+                    self._given(tx, self._slots, state_slots, (kind, key), SlotNid(number))
+                found |= given
+        return found
 
     def slot_pairs(self, conn: Connection, nids: Iterable[SlotNid]) -> Mapping[SlotNid, tuple[str, str]]:
         """Return event type and state key of each slot, in one query at most."""

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from federation.core.ids import EventID
-from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.model.nids import RoomNid, UserNid
 from homeserver.model.receipts import Receipt, ReceiptKind
 from homeserver.storage.database import Write, upsert
 from homeserver.storage.schema.delivery import receipts
@@ -22,15 +22,15 @@ def advance(tx: Write, receipt: Receipt, position: int) -> bool:
         kind=str(receipt.kind),
         thread=receipt.thread,
         event_id=receipt.event_id,
-        event=receipt.event,
+        place=receipt.place,
         sent_at=receipt.sent_at,
         position=position,
     )
     new = insert.excluded
     statement = insert.on_conflict_do_update(
         index_elements=list(receipts.primary_key),
-        set_={"event_id": new.event_id, "event": new.event, "sent_at": new.sent_at, "position": new.position},
-        where=receipts.c.event < new.event,
+        set_={"event_id": new.event_id, "place": new.place, "sent_at": new.sent_at, "position": new.position},
+        where=receipts.c.place < new.place,
     )
     return tx.conn.execute(statement.returning(receipts.c.position)).first() is not None
 
@@ -69,9 +69,9 @@ def _parts(rooms: Collection[RoomNid]) -> Iterator[Sequence[RoomNid]]:
 
 
 def _add(found: dict[RoomNid, list[Receipt]], rows: Iterable[tuple[int, int, str, str, str, int, int]]) -> None:
-    for room, user, kind, thread, event_id, event, sent_at in rows:
+    for room, user, kind, thread, event_id, place, sent_at in rows:
         receipt = Receipt(
-            RoomNid(room), UserNid(user), ReceiptKind(kind), thread, EventID(event_id), EventNid(event), sent_at
+            RoomNid(room), UserNid(user), ReceiptKind(kind), thread, EventID(event_id), place, sent_at
         )
         found.setdefault(receipt.room, []).append(receipt)
 
@@ -82,6 +82,6 @@ _SELECT = sa.select(
     receipts.c.kind,
     receipts.c.thread,
     receipts.c.event_id,
-    receipts.c.event,
+    receipts.c.place,
     receipts.c.sent_at,
 )

@@ -19,7 +19,7 @@ def children(
     conn: Connection, room: RoomNid, parent: str, kind: str | None, event_type: str | None, *, deep: bool,
     after: int | None, until: int, limit: int, newest_first: bool,
 ) -> list[EventNid]:  # fmt: skip
-    """Return events with `after` < nid <= `until` that relate to `parent`, at most `limit`, in the order asked for.
+    """Return events with `after` < place <= `until` that relate to `parent`, at most `limit`, in the order asked for.
 
     `deep` follows relations of relations, by any kind; `kind` and `event_type` choose among all that are found.
     """
@@ -27,17 +27,17 @@ def children(
     query = (
         sa.select(relations.c.event)
         .join(events, events.c.nid == relations.c.event)
-        .where(relations.c.room == room, relations.c.event <= until, events.c.status == int(Status.ACCEPTED))
+        .where(relations.c.room == room, relations.c.place <= until, events.c.status == int(Status.ACCEPTED))
     )
     query = query.where(relations.c.event.in_(found) if found is not None else relations.c.parent == parent)
     if after is not None:
-        query = query.where(relations.c.event > after)
+        query = query.where(relations.c.place > after)
     if kind is not None:
         query = query.where(relations.c.rel_type == rel_type(kind))
     if event_type is not None:
         type_nid = sa.select(event_types.c.nid).where(event_types.c.type == event_type).scalar_subquery()
         query = query.where(relations.c.type == type_nid)
-    order = relations.c.event.desc() if newest_first else relations.c.event
+    order = relations.c.place.desc() if newest_first else relations.c.place
     return [EventNid(nid) for nid in conn.execute(query.order_by(order).limit(limit)).scalars()]
 
 
@@ -47,7 +47,7 @@ def with_children(
 ) -> set[str]:  # fmt: skip
     """Return those of the events to which others up to `until` relate: by these users, in these ways; None is any."""
     query = sa.select(relations.c.parent).where(
-        relations.c.room == room, relations.c.parent.in_(list(parents)), relations.c.event <= until
+        relations.c.room == room, relations.c.parent.in_(list(parents)), relations.c.place <= until
     )
     if by is not None:
         query = query.where(relations.c.sender.in_(sa.select(users.c.nid).where(users.c.user_id.in_(list(by)))))
@@ -76,8 +76,8 @@ def _below(room: RoomNid, parent: str) -> sa.Select[int]:
 def threads(
     conn: Connection, room: RoomNid, reader: UserNid, ignored: Collection[UserNid], *, participated: bool, until: int,
     limit: int,
-) -> list[tuple[EventNid, EventNid]]:  # fmt: skip
-    """Return root and newest reply of the threads of a room, those with the newest replies first, at most `limit`.
+) -> list[tuple[EventNid, int]]:  # fmt: skip
+    """Return root and place of the newest reply of a room's threads, those with the newest first, at most `limit`.
 
     Replies by `ignored` users and after `until` are as if they were not there. `participated` leaves out the threads to
     which the reader contributed nothing.
@@ -86,26 +86,26 @@ def threads(
     root = events.alias("root")
     is_older = sa.exists().where(
         newer.c.room == room, newer.c.parent == reply.c.parent, newer.c.rel_type == reply.c.rel_type,
-        newer.c.event > reply.c.event, newer.c.event <= until, _kept(newer, ignored),
+        newer.c.place > reply.c.place, newer.c.place <= until, _kept(newer, ignored),
     )  # fmt: skip
     query = (
-        sa.select(root.c.nid, reply.c.event)
+        sa.select(root.c.nid, reply.c.place)
         .join(root, sa.and_(root.c.event_id == reply.c.parent, root.c.room == reply.c.room))
         .where(
-            reply.c.room == room, reply.c.rel_type == THREAD, reply.c.event <= until, _kept(reply, ignored), ~is_older,
+            reply.c.room == room, reply.c.rel_type == THREAD, reply.c.place <= until, _kept(reply, ignored), ~is_older,
             # What relates to something is no root, whatever was sent to it.
             ~sa.exists().where(relations.c.event == root.c.nid),
         )
-        .order_by(reply.c.event.desc())
+        .order_by(reply.c.place.desc())
         .limit(limit)
     )  # fmt: skip
     if participated:
         has_replied = sa.exists().where(
             own.c.room == room, own.c.parent == reply.c.parent, own.c.rel_type == reply.c.rel_type,
-            own.c.sender == reader, own.c.event <= until,
+            own.c.sender == reader, own.c.place <= until,
         )  # fmt: skip
         query = query.where(sa.or_(root.c.sender == reader, has_replied))
-    return [(EventNid(nid), EventNid(latest)) for nid, latest in conn.execute(query)]
+    return [(EventNid(nid), latest) for nid, latest in conn.execute(query)]
 
 
 def _kept(table: sa.FromClause, ignored: Collection[UserNid]) -> sa.ColumnElement[bool]:

@@ -37,7 +37,7 @@ def store(tx: Write, names: Names, event: Event) -> None:
     kind, parent, key = relation
     tx.conn.execute(
         relations.insert().values(
-            event=event.nid, room=event.room, parent=parent, rel_type=names.intern_type(tx, kind),
+            event=event.nid, room=event.room, place=event.at, parent=parent, rel_type=names.intern_type(tx, kind),
             type=names.intern_type(tx, event.type), sender=event.sender_nid, key=key,
         )
     )  # fmt: skip

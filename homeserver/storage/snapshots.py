@@ -203,6 +203,18 @@ class Snapshots:
         nid = self._insert(tx, room, None, state)
         return self._announce(tx, Snapshot(nid, nid, len(state), {}, state))
 
+    def store_state(
+        self, tx: Write, room: RoomNid, near: Snapshot | None, state: Mapping[SlotNid, EventNid]
+    ) -> Snapshot:
+        """Store a whole state, as what is different from one that is likely to be like it; return the snapshot."""
+        if near is None:
+            return self.store(tx, room, None, state)
+        changes: dict[SlotNid, EventNid | None] = {
+            slot: nid for slot, nid in state.items() if near.state.get(slot) != nid
+        }
+        changes.update((slot, None) for slot in near.state if slot not in state)
+        return self.store(tx, room, near, changes) if changes else near
+
     def _insert(
         self, tx: Write, room: RoomNid, base: SnapshotNid | None, entries: Mapping[SlotNid, EventNid]
     ) -> SnapshotNid:
@@ -223,6 +235,15 @@ class Snapshots:
             while self._entries > self._most_entries:
                 _, oldest = self._cache.popitem(last=False)
                 self._entries -= _weight(oldest)
+
+
+def differing(one: Snapshot, other: Snapshot) -> set[SlotNid]:
+    """Return the slots in which two states are not the same; cheap where they were stored against the same base."""
+    if one.nid == other.nid:
+        return set()
+    a, b = one.state, other.state
+    slots = one.delta.keys() | other.delta.keys() if one.base == other.base else {*a, *b}
+    return {slot for slot in slots if a.get(slot) != b.get(slot)}
 
 
 class _Row(NamedTuple):

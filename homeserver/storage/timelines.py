@@ -1,6 +1,6 @@
 """The newest events of many rooms at once: one statement, and for each room no more rows than are wanted."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,26 +15,35 @@ from homeserver.storage.schema.rooms import events, rooms
 def newest(
     conn: Connection, wanted: Collection[RoomNid], *, after: int, until: int, limit: int
 ) -> dict[RoomNid, list[EventNid]]:
-    """Return for each room its accepted events with `after` < nid <= `until`, newest first, at most `limit`."""
-    found: dict[RoomNid, list[EventNid]] = {}
+    """Return for each room its accepted events with `after` < place <= `until`, newest first, at most `limit`."""
+    found: dict[RoomNid, list[tuple[int, EventNid]]] = {}
     values = {"wanted": numbers(conn, wanted), "first": after, "last": until, "most": limit}
-    for room, nid in _NEWEST.run(conn, values):
-        found.setdefault(room, []).append(nid)
-    for nids in found.values():
-        nids.sort(reverse=True)
-    return found
+    for room, nid, place in _NEWEST.run(conn, values):
+        found.setdefault(room, []).append((place, nid))
+    return {room: [nid for _, nid in sorted(placed, reverse=True)] for room, placed in found.items()}
 
 
 def states_at(conn: Connection, wanted: Collection[RoomNid], position: int) -> dict[RoomNid, SnapshotNid]:
     """Return for each room the snapshot of its resolved state as of a position; rooms younger than it are missing."""
-    rows = _STATES.run(conn, {"wanted": numbers(conn, wanted), "last": position, "most": 1})
-    return {room: room_snapshot or snapshot for room, _, room_snapshot, snapshot in rows}
+    return states_at_places(conn, dict.fromkeys(wanted, position))
+
+
+def states_at_places(conn: Connection, wanted: Mapping[RoomNid, int]) -> dict[RoomNid, SnapshotNid]:
+    """Return for each room the snapshot of its resolved state as of a position of its own."""
+    by_place: dict[int, list[RoomNid]] = {}
+    for room, place in wanted.items():
+        by_place.setdefault(place, []).append(room)
+    found: dict[RoomNid, SnapshotNid] = {}
+    for place, group in by_place.items():
+        rows = _STATES.run(conn, {"wanted": numbers(conn, group), "last": place, "most": 1})
+        found.update((room, room_snapshot or snapshot) for room, _, room_snapshot, snapshot in rows)
+    return found
 
 
 def _for_each(inner: sa.Select[Any]) -> Hot:
     """Return the statement that gives what `inner` gives, for each of the rooms."""
-    inner = inner.where(events.c.room == rooms.c.nid, events.c.nid <= sa.bindparam("last"))
-    inner = inner.order_by(events.c.nid.desc()).limit(sa.bindparam("most", type_=sa.Integer)).correlate(rooms)
+    inner = inner.where(events.c.room == rooms.c.nid, events.c.place <= sa.bindparam("last"))
+    inner = inner.order_by(events.c.place.desc()).limit(sa.bindparam("most", type_=sa.Integer)).correlate(rooms)
     each = inner.lateral("each")
     lateral = sa.select(rooms.c.nid, *each.c).select_from(rooms.join(each, sa.true()))
     # SQLite knows no LATERAL, but runs a correlated subquery with its own limit for each room.
@@ -46,7 +55,9 @@ def _for_each(inner: sa.Select[Any]) -> Hot:
 
 
 _NEWEST = _for_each(
-    sa.select(events.c.nid).where(events.c.nid > sa.bindparam("first"), events.c.status == int(Status.ACCEPTED))
+    sa.select(events.c.nid, events.c.place).where(
+        events.c.place > sa.bindparam("first"), events.c.status == int(Status.ACCEPTED)
+    )
 )
 _STATES = _for_each(
     sa.select(events.c.nid, events.c.room_snapshot, events.c.snapshot).where(events.c.snapshot.is_not(None))

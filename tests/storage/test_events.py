@@ -19,7 +19,7 @@ from homeserver.model.nids import EventNid, RoomNid, SnapshotNid
 from homeserver.storage import rooms, timelines
 from homeserver.storage.database import SqliteDatabase, Write
 from homeserver.storage.database.postgres import PostgresDatabase
-from homeserver.storage.events import Events
+from homeserver.storage.events import Events, Standing
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import Snapshots
 from tests.storage.test_database import waiting_for
@@ -47,7 +47,8 @@ class Store:
         """Store a message."""
         pdu = self.room.says(ALICE, body)
         nid = EventNid(tx.position())
-        return self.events.insert(tx, pdu, nid=nid, room=self.nid, slot=None, snapshot=self.snapshot, **how)
+        standing = Standing(**{"status": Status.ACCEPTED, "place": nid, "snapshot": self.snapshot, **how})
+        return self.events.insert(tx, pdu, nid=nid, room=self.nid, standing=standing)
 
     def redact(self, tx: Write, nid: EventNid) -> Event:
         """Redact a stored message, and let the new event stand for the redaction."""

@@ -149,7 +149,7 @@ class _Answer:
         left = [
             s
             for s in standings
-            if s.membership in GONE and (s.event > self.since if not self.initial else include_leave)
+            if s.membership in GONE and (s.position > self.since if not self.initial else include_leave)
         ]
         sections = {
             "join": self._joined(joined),
@@ -160,7 +160,7 @@ class _Answer:
         return pieces.sections(sections) if any(sections.values()) else None
 
     def _stripped(self, standings: Iterable[RoomMembership], kind: Membership, name: str) -> bytes | None:
-        new = [s for s in standings if s.membership is kind and s.event > self.since]
+        new = [s for s in standings if s.membership is kind and s.position > self.since]
         if not new:
             return None
         stripped = memberships.stripped_states(self.conn, self.who.user, [s.room for s in new])
@@ -179,7 +179,7 @@ class _Answer:
 
     def _joined(self, standings: list[RoomMembership]) -> bytes | None:
         heads = rooms.load_many(self.conn, [standing.room for standing in standings])
-        new = {s.room for s in standings if s.began > self.since}
+        new = {s.room for s in standings if s.began_at > self.since}
         again: set[RoomNid] = set()
         if new and not self.initial:
             again = returned(self.conn, self.on.gatherer.events, [s for s in standings if s.room in new])
@@ -214,7 +214,7 @@ class _Answer:
             was_in = left.ended is not None
             new = was_in and left.began_since
             part = RoomPart(
-                heads[standing.room], standing, (left.ended or left.newest).nid, 0 if new else self.since,
+                heads[standing.room], standing, left.until, 0 if new else self.since,
                 full=new or (was_in and self.request.full_state), only_own=not was_in,
                 again=new and not self.initial,
                 epilogue=left.epilogue,
@@ -345,7 +345,7 @@ class _Answer:
             part
             for part in parts
             if part.standing.membership is Membership.JOIN
-            and (part.full or part.limited or any(event.type == MEMBER for event in part.raw))
+            and (part.full or part.limited or part.forked or any(event.type == MEMBER for event in part.raw))
         ]
         nameless = self._nameless(changed)
         found = heroes.heroes(self.conn, nameless, self.who.user) if nameless else {}

@@ -131,7 +131,7 @@ class FromMemory:
             return None
         _check_plain(raw, min(wanted.room.timeline.limit or DEFAULT_LIMIT, 1000))
         shown = [event for event in raw if wanted.room.timeline.matches(event) and event.sender not in ignored]
-        start = raw[0].nid - 1 if raw else since.position
+        start = raw[0].at - 1 if raw else since.position
         timeline = pieces.mapped(
             (
                 ("events", pieces.listed(self._rendered(request.who, event) for event in shown)),
@@ -231,7 +231,7 @@ def _check_plain(events: list[Event], limit: int) -> None:
         raise _GiveUp
     ids = {event.event_id for event in events} if len(events) > 1 else set()
     for event in events:
-        if event.is_state or event.redacted_by is not None or event.snapshot is None:
+        if event.is_state or event.redacted_by is not None or event.snapshot is None or event.room_snapshot is not None:
             raise _GiveUp
         if ids and (relation := relation_of(event.content)) is not None and relation[1] in ids:
             raise _GiveUp

@@ -4,7 +4,7 @@ Everything is gathered for all rooms at once: the number of queries does not dep
 Source: https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -52,6 +52,16 @@ class RoomPart:
     """The user has come back: what the client has of the room's timeline does not lead up to this one."""
     epilogue: Event | None = None
     """The user's own membership after what they saw: they had left, and were banned afterwards."""
+
+    @property
+    def forked(self) -> bool:
+        """Whether state may have changed in the window as no event of it tells: branches of the room have met."""
+        return any(event.room_snapshot is not None for event in self.raw)
+
+    @property
+    def first(self) -> Event | None:
+        """The first event of the timeline, before filters."""
+        return next((event for event in self.raw if event.at > self.start), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,31 +130,38 @@ class RoomGatherer:
 
     def fill_states(self, conn: Connection, parts: Collection[RoomPart], *, at_end: bool) -> None:
         """Work out for each room what state the client lacks before its timeline, or at its end."""
-        limited = [part for part in parts if not part.full and part.limited]
-        before = timelines.states_at(conn, [part.room.nid for part in limited], limited[0].after) if limited else {}
+        known_at = [part for part in parts if not part.full and (part.limited or part.forked)]
+        before = timelines.states_at(conn, [part.room.nid for part in known_at], known_at[0].after) if known_at else {}
+        # What stood before an event that came to a forked room does not follow from what stood after it.
+        forked = {part.room.nid: part.first.at - 1 for part in parts if part.forked and part.first is not None}
+        starts = timelines.states_at_places(conn, forked) if forked and not at_end else {}
         ends = {
             part.room.nid: snapshot
             for part in parts
-            if (snapshot := _snapshot_at_end(part)) is not None and (part.full or part.limited or at_end)
+            if (snapshot := _snapshot_at_end(part)) is not None and (part.full or part.limited or part.forked or at_end)
         }
-        self.snapshots.load_many(conn, {*before.values(), *ends.values(), *_snapshots_at_start(parts)})
+        self.snapshots.load_many(
+            conn, {*before.values(), *starts.values(), *ends.values(), *_snapshots_at_start(parts)}
+        )
         for part in parts:
+            room = part.room.nid
             if part.only_own:
                 own = [seen.event for seen in part.timeline] if at_end else []
                 part.state = {event.slot: event.nid for event in own if event.slot is not None}
                 continue
-            end = self._state(conn, ends.get(part.room.nid))
-            if part.full:
-                wanted = end if at_end else self._at_start(conn, part, end)
-                part.state = dict(wanted.items())
-            elif part.limited:
-                known = self._state(conn, before.get(part.room.nid))
-                wanted = end if at_end else self._at_start(conn, part, end)
-                part.state = _difference(known, wanted)
+            end = self._state(conn, ends.get(room))
+            known = EMPTY if part.full else self._state(conn, before.get(room))
+            if at_end and (part.full or part.limited or part.forked):
+                part.state = _difference(known, end)
             elif at_end:
                 changed = {event.slot for event in part.raw if event.slot is not None}
                 part.state = {slot: end[slot] for slot in changed if slot in end}
-            if not at_end:
+            elif part.forked:
+                start = self._state(conn, starts.get(room)) if part.full or part.limited else known
+                part.state = _difference(known, start) | _untold(start, end, _shown(part))
+            elif part.full or part.limited:
+                part.state = _difference(known, self._at_start(conn, part, end))
+            if not at_end and not part.forked:
                 part.state |= _hidden_by_filter(part)
             last = part.epilogue
             if last is not None and last.slot is not None and (at_end or last.nid not in _shown(part)):
@@ -155,10 +172,10 @@ class RoomGatherer:
 
     def _at_start(self, conn: Connection, part: RoomPart, end: State) -> State:
         """Return the state before the first event of the timeline."""
-        first = next((event for event in part.raw if event.nid > part.start), None)
+        first = part.first
         if first is None or first.snapshot is None:
             return end
-        state = self.snapshots.state(conn, first.room_snapshot or first.snapshot)
+        state = self.snapshots.state(conn, first.snapshot)
         if first.slot is None:
             return state
         if first.replaces is None:
@@ -171,11 +188,11 @@ def _cut(part: RoomPart, found: list[Seen], limit: int, exhausted: bool) -> None
     part.timeline = found[-limit:] if limit else []
     if len(found) > limit or not exhausted:
         part.limited = True
-        first = part.timeline[0].event.nid if part.timeline else None
-        part.start = first - 1 if first is not None else (part.raw[-1].nid if part.raw else part.until)
+        first = part.timeline[0].event.at if part.timeline else None
+        part.start = first - 1 if first is not None else (part.raw[-1].at if part.raw else part.until)
     else:
         part.limited = part.again or (part.after == 0 and bool(part.raw) and part.raw[0].type != "m.room.create")
-        part.start = part.raw[0].nid - 1 if part.raw else max(part.after, 0)
+        part.start = part.raw[0].at - 1 if part.raw else max(part.after, 0)
 
 
 def _end(part: RoomPart, wanted: Filter) -> None:
@@ -189,17 +206,16 @@ def _snapshot_at_end(part: RoomPart) -> SnapshotNid | None:
     """Return the state at the end of the timeline: the current one, or that of the event by which the user left."""
     if part.standing.membership is Membership.JOIN or not part.raw:
         return part.room.snapshot
-    last = part.raw[-1]
-    return last.room_snapshot or last.snapshot
+    return part.raw[-1].state_then
 
 
 def _snapshots_at_start(parts: Iterable[RoomPart]) -> set[SnapshotNid]:
     found = set()
     for part in parts:
         if part.full or part.limited:
-            first = next((event for event in part.raw if event.nid > part.start), None)
+            first = part.first
             if first is not None and first.snapshot is not None:
-                found.add(first.room_snapshot or first.snapshot)
+                found.add(first.snapshot)
     return found
 
 
@@ -207,12 +223,17 @@ def _difference(known: State, wanted: State) -> dict[SlotNid, EventNid]:
     return {slot: nid for slot, nid in wanted.items() if known.get(slot) != nid}
 
 
+def _untold(start: State, end: State, shown: Container[EventNid]) -> dict[SlotNid, EventNid]:
+    """Return what stands at the end of a timeline, did not at its start, and is not in it."""
+    return {slot: nid for slot, nid in _difference(start, end).items() if nid not in shown}
+
+
 def _hidden_by_filter(part: RoomPart) -> dict[SlotNid, EventNid]:
     """Return state that changed within the timeline's window and is not in the timeline, so that it is not lost."""
     shown = _shown(part)
     found: dict[SlotNid, EventNid] = {}
     for event in part.raw:
-        if event.slot is None or event.nid <= part.start:
+        if event.slot is None or event.at <= part.start:
             continue
         if event.nid in shown:
             found.pop(event.slot, None)

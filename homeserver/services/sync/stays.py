@@ -24,25 +24,31 @@ class Departure:
     """Whether that stay is one that the client knows nothing of."""
     epilogue: Event | None
     """Their membership as it is now, if that is another one: they may have been banned after they had left."""
-    newest: Event
+    until: int
+    """The position at which the stay ended; without one, at which they came to stand to the room as they do now."""
     was_pending: bool
-    """Whether the client may show an invite or a knock that is none any more."""
+    """Whether the client may show an invite or a knock that is none any more, or a stay that came to nothing."""
 
 
 def departures(
     conn: Connection, events: Events, standings: Iterable[RoomMembership], since: int
 ) -> dict[RoomNid, Departure]:
     """Return by room how a user that is out of it came to be so. One query for each step back, in memory as a rule."""
-    chains = _chains(conn, events, {standing.room: standing.event for standing in standings}, since)
+    by_room = {standing.room: standing for standing in standings}
+    chains = _chains(conn, events, {room: standing.event for room, standing in by_room.items()}, since)
     found = {}
     for room, chain in chains.items():
+        # An old event stands anew where branches of the room have met.
+        places = [by_room[room].position, *(_place(event) for event in chain[1:])]
         ever_in = _membership_in(chain[-1]) == Membership.JOIN
-        news = sum(event.nid > since for event in chain)
+        news = sum(place > since for place in places)
         kinds = [_membership_in(event) for event in chain[: news + 1]]
-        ended = chain[kinds.index(Membership.JOIN) - 1] if Membership.JOIN in kinds else None
+        last = kinds.index(Membership.JOIN) - 1 if Membership.JOIN in kinds else None
+        ended = chain[last] if last is not None else None
         began_since = len(kinds) == news or kinds[-1] != Membership.JOIN
         epilogue = chain[0] if ever_in and ended is not chain[0] else None
-        found[room] = Departure(ended, began_since, epilogue, chain[0], not set(kinds).isdisjoint(PENDING))
+        was_pending = not set(kinds).isdisjoint(PENDING) or chain[0].place != places[0]
+        found[room] = Departure(ended, began_since, epilogue, places[last or 0], was_pending)
     return found
 
 
@@ -66,11 +72,15 @@ def _chains(
         for room, nid in wanted.items():
             event = loaded[nid]
             chains.setdefault(room, []).append(event)
-            enough = _membership_in(event) == Membership.JOIN and (nid <= since or since == 0)
+            enough = _membership_in(event) == Membership.JOIN and (_place(event) <= since or since == 0)
             if not enough and event.replaces is not None:
                 further[room] = event.replaces
         wanted = further
     return chains
+
+
+def _place(event: Event) -> int:
+    return event.place if event.place is not None else 0
 
 
 def _membership_in(event: Event) -> object:

@@ -162,7 +162,7 @@ class UnreadCounts:
 
     def grown(self, user: UserNid, unread: Unread, since: list[Event]) -> Unread | None:
         """Return the counts with the messages that came since, remembered; None if it takes the database to know."""
-        grown = replace(unread, counted_to=since[-1].nid, threads=_copied(unread.threads))
+        grown = replace(unread, counted_to=since[-1].at, threads=_copied(unread.threads))
         try:
             for event in since:
                 if event.is_state or event.type == REDACTION:
@@ -179,16 +179,16 @@ class UnreadCounts:
         nids: list[EventNid] = []
         rooms = list(wanted.items())
         for start in range(0, len(rooms), 200):
-            after = [(events.c.room == room) & (events.c.nid > nid) for room, nid in rooms[start : start + 200]]
+            after = [(events.c.room == room) & (events.c.place > place) for room, place in rooms[start : start + 200]]
             query = (
                 sa.select(events.c.nid)
-                .where(sa.or_(*after), events.c.nid <= until, events.c.status == int(Status.ACCEPTED))
-                .order_by(events.c.nid.desc())
+                .where(sa.or_(*after), events.c.place <= until, events.c.status == int(Status.ACCEPTED))
+                .order_by(events.c.place.desc())
                 .limit(MOST_EVENTS_COUNTED)
             )
             nids += conn.execute(query).scalars()
         loaded = self._events.by_nids(conn, nids)
-        return [loaded[nid] for nid in sorted(nids)]
+        return sorted(loaded.values(), key=lambda event: event.at)
 
 
 def _add(unread: Unread, event: Event, thread: str, user: UserNid, context: ReaderContext) -> None:
@@ -198,7 +198,7 @@ def _add(unread: Unread, event: Event, thread: str, user: UserNid, context: Read
         if not event.is_state:
             unread.threads.pop(thread, None)
         return
-    if event.nid <= unread.read.get(thread, 0) or event.sender in unread.ignored or event.redacted_by is not None:
+    if event.at <= unread.read.get(thread, 0) or event.sender in unread.ignored or event.redacted_by is not None:
         return
     verdict = evaluate(unread.rules, EventFacts.of(event), context)
     if verdict.notify:
@@ -222,16 +222,16 @@ def _copied(threads: Mapping[str, Counts]) -> dict[str, Counts]:
 def _read_up_to(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> dict[RoomNid, dict[str, int]]:
     """Return how far a user has read in each room, by thread; a room was read until one came into it."""
     wanted = list(rooms)
-    query = sa.select(memberships.c.room, memberships.c.began).where(
+    query = sa.select(memberships.c.room, memberships.c.began_at).where(
         memberships.c.user == user, memberships.c.room.in_(wanted)
     )
-    found = {RoomNid(room): {"": began} for room, began in conn.execute(query)}
-    marks = sa.select(receipts.c.room, receipts.c.thread, receipts.c.event).where(
+    found = {RoomNid(room): {"": began_at} for room, began_at in conn.execute(query)}
+    marks = sa.select(receipts.c.room, receipts.c.thread, receipts.c.place).where(
         receipts.c.user == user, receipts.c.room.in_(wanted), receipts.c.kind.in_(MESSAGES_READ)
     )
-    for room, thread, event in conn.execute(marks):
+    for room, thread, place in conn.execute(marks):
         read = found.setdefault(RoomNid(room), {"": 0})
-        read[thread] = max(read.get(thread, 0), event)
+        read[thread] = max(read.get(thread, 0), place)
     for room in wanted:
         found.setdefault(room, {"": 0})
     return found

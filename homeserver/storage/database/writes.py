@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -49,14 +49,14 @@ class Fresh:
     def __init__(self, before: "Sequence[Fresh]" = ()) -> None:
         """Start empty, for a new group. `before`: the committed groups unknown to the caches, oldest first."""
         self._before = before
-        self._kept: dict[tuple[str, int], Any] = {}
-        self._new: dict[tuple[str, int], Any] = {}
+        self._kept: dict[tuple[str, Hashable], Any] = {}
+        self._new: dict[tuple[str, Hashable], Any] = {}
         self.told = False
         """Whether the caches know of it."""
 
-    def get(self, kind: str, number: int) -> Any | None:
-        """Return what stands under a kind and a number, or None."""
-        key = (kind, number)
+    def get(self, kind: str, key_in_kind: Hashable) -> Any | None:
+        """Return what stands under a kind and a key, mostly a number, or None."""
+        key = (kind, key_in_kind)
         found = self._new.get(key)
         if found is None:
             found = self._kept.get(key)
@@ -65,9 +65,9 @@ class Fresh:
                 found = group._kept.get(key)
         return found
 
-    def put(self, kind: str, number: int, value: object) -> None:
+    def put(self, kind: str, key_in_kind: Hashable, value: object) -> None:
         """Remember what the running write has stored."""
-        self._new[kind, number] = value
+        self._new[kind, key_in_kind] = value
 
     def keep(self) -> None:
         """The write has succeeded."""

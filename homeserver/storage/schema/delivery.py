@@ -39,7 +39,8 @@ receipts = Table(
     # "" and not NULL when unthreaded: NULLs are distinct in a unique key.
     Column("thread", Key, primary_key=True),
     Column("event_id", Key, nullable=False),
-    Column("event", Number, nullable=False),
+    # The event's place in the room's timeline.
+    Column("place", Number, nullable=False),
     Column("sent_at", Number, nullable=False),
     Column("position", Number, nullable=False),
     Index(None, "room", "position"),

@@ -33,8 +33,8 @@ rooms = Table(
     Column("room_id", Key, nullable=False, unique=True),
     Column("version", Key, nullable=False),
     Column("created_at", Number, nullable=False),
-    # The head: changes with every event. `head` is the newest event; `extremities` packs the forward extremities;
-    # `snapshot` is the current state, resolved.
+    # The head: changes with every event. `head` is the place of the newest event; `extremities` packs the forward
+    # extremities; `snapshot` is the current state, resolved.
     Column("head", Number, nullable=False, default=0),
     Column("depth", Number, nullable=False, default=0),
     Column("extremities", Bytes, nullable=False, default=b""),
@@ -71,14 +71,17 @@ events = Table(
     Column("depth", Number, nullable=False),
     Column("content", Json, nullable=False),
     Column("envelope", Json, nullable=False),
-    # The state after the event, and the room's resolved state once it was taken in where that is another.
+    # Where the event is in the room's timeline: live ones count up, older ones that were fetched down from -1; NULL
+    # for what is not in it. One stream of positions for all live ones, so a reader knows what is new.
+    Column("place", Number),
+    # The state after the event, and the room's resolved state once it was taken in if it was forked then.
     reference("snapshot", "snapshots.nid", nullable=True, ondelete=None, index=True),
     reference("room_snapshot", "snapshots.nid", nullable=True, ondelete=None),
     # The state event that stood in the slot before. Not a foreign key: the event may be one we never had.
     Column("replaces", Number),
     Column("redacted_by", Number),
     Column("status", SmallInteger, nullable=False, default=0),
-    Index(None, "room", "nid"),
+    Index(None, "room", "place"),
     Index(None, "room", "sent_at"),
     Index(SPARSE_INDEX, "room_snapshot"),
     info={"pruned": "with the room"},
@@ -93,6 +96,9 @@ memberships = Table(
     reference("event", "events.nid", ondelete=None, index=True),
     # The event with which the user came to this membership; `event` may be a later one that changed their name.
     reference("began", "events.nid", ondelete=None, index=True),
+    # At which positions the two came to stand here: where branches of a room meet, an old event may stand anew.
+    Column("position", Number, nullable=False),
+    Column("began_at", Number, nullable=False),
     reference("sender", "users.nid", ondelete=None),
     Column("display_name", Text),
     Column("avatar_url", Text),
@@ -102,6 +108,27 @@ memberships = Table(
     Index(None, "user", "membership"),
     Index(None, "room", "membership"),
     info={"pruned": "with the room"},
+)
+
+room_servers = Table(
+    "room_servers",
+    metadata,
+    reference("room", "rooms.nid", primary_key=True),
+    Column("server", Key, primary_key=True),
+    # How many of the server's users are joined; never 0.
+    Column("joined", Number, nullable=False),
+    Index(None, "server"),
+    info={"pruned": "when the last one leaves; with the room"},
+)
+
+awaited_events = Table(
+    "awaited_events",
+    metadata,
+    reference("room", "rooms.nid", primary_key=True),
+    # What we lack, and who needs it: an event that comes after it, or a redaction of it.
+    Column("event_id", Key, primary_key=True),
+    reference("by", "events.nid", primary_key=True, index=True),
+    info={"pruned": "when the event comes; with the room"},
 )
 
 aliases = Table(
@@ -118,13 +145,15 @@ relations = Table(
     metadata,
     reference("event", "events.nid", primary_key=True),
     reference("room", "rooms.nid"),
+    # That of the event.
+    Column("place", Number, nullable=False),
     # The parent by its event ID: it may be one that has not arrived.
     Column("parent", Key, nullable=False),
     reference("rel_type", "event_types.nid", ondelete=None),
     reference("type", "event_types.nid", ondelete=None),
     reference("sender", "users.nid", ondelete=None),
     Column("key", Key),
-    Index(None, "room", "parent", "rel_type", "event"),
-    Index(None, "room", "rel_type", "event"),
+    Index(None, "room", "parent", "rel_type", "place"),
+    Index(None, "room", "rel_type", "place"),
     info={"pruned": "with the event; a redacted event relates to nothing"},
 )

@@ -20,6 +20,13 @@ CREATE TABLE registration_tokens (
 	CONSTRAINT pk_registration_tokens PRIMARY KEY (token)
 );
 
+CREATE TABLE retired_keys (
+	key_id VARCHAR COLLATE "C" NOT NULL,
+	public_key BYTEA NOT NULL,
+	expired_at BIGINT NOT NULL,
+	CONSTRAINT pk_retired_keys PRIMARY KEY (key_id)
+);
+
 CREATE TABLE rooms (
 	nid BIGSERIAL NOT NULL,
 	room_id VARCHAR COLLATE "C" NOT NULL,
@@ -39,6 +46,17 @@ CREATE TABLE rooms (
 CREATE TABLE schema_version (
 	version INTEGER NOT NULL,
 	CONSTRAINT pk_schema_version PRIMARY KEY (version)
+);
+
+CREATE TABLE server_keys (
+	server VARCHAR COLLATE "C" NOT NULL,
+	key_id VARCHAR COLLATE "C" NOT NULL,
+	public_key BYTEA NOT NULL,
+	valid_until BIGINT NOT NULL,
+	current BOOLEAN NOT NULL,
+	fetched_at BIGINT NOT NULL,
+	document BYTEA NOT NULL,
+	CONSTRAINT pk_server_keys PRIMARY KEY (server, key_id)
 );
 
 CREATE TABLE thumbnails (
@@ -81,6 +99,23 @@ CREATE TABLE aliases (
 	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
 );
 
+CREATE TABLE cross_signing_keys (
+	"user" BIGINT NOT NULL,
+	usage VARCHAR COLLATE "C" NOT NULL,
+	key BYTEA NOT NULL,
+	CONSTRAINT pk_cross_signing_keys PRIMARY KEY ("user", usage),
+	CONSTRAINT fk_cross_signing_keys_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE device_lists (
+	"user" BIGINT NOT NULL,
+	position BIGINT NOT NULL,
+	stream_id BIGINT,
+	stale BOOLEAN NOT NULL,
+	CONSTRAINT pk_device_lists PRIMARY KEY ("user"),
+	CONSTRAINT fk_device_lists_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
+);
+
 CREATE TABLE media (
 	origin VARCHAR COLLATE "C" NOT NULL,
 	media_id VARCHAR COLLATE "C" NOT NULL,
@@ -119,12 +154,29 @@ CREATE TABLE receipts (
 	kind VARCHAR COLLATE "C" NOT NULL,
 	thread VARCHAR COLLATE "C" NOT NULL,
 	event_id VARCHAR COLLATE "C" NOT NULL,
-	event BIGINT NOT NULL,
+	place BIGINT NOT NULL,
 	sent_at BIGINT NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_receipts PRIMARY KEY (room, "user", kind, thread),
-	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE remote_devices (
+	"user" BIGINT NOT NULL,
+	device_id VARCHAR COLLATE "C" NOT NULL,
+	keys BYTEA NOT NULL,
+	display_name TEXT,
+	CONSTRAINT pk_remote_devices PRIMARY KEY ("user", device_id),
+	CONSTRAINT fk_remote_devices_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE room_servers (
+	room BIGINT NOT NULL,
+	server VARCHAR COLLATE "C" NOT NULL,
+	joined BIGINT NOT NULL,
+	CONSTRAINT pk_room_servers PRIMARY KEY (room, server),
+	CONSTRAINT fk_room_servers_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE snapshots (
@@ -133,8 +185,8 @@ CREATE TABLE snapshots (
 	base BIGINT,
 	entries BYTEA NOT NULL,
 	CONSTRAINT pk_snapshots PRIMARY KEY (nid),
-	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid),
-	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE state_slots (
@@ -180,6 +232,7 @@ CREATE TABLE events (
 	depth BIGINT NOT NULL,
 	content BYTEA NOT NULL,
 	envelope BYTEA NOT NULL,
+	place BIGINT,
 	snapshot BIGINT,
 	room_snapshot BIGINT,
 	replaces BIGINT,
@@ -187,12 +240,12 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid)
+	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid)
 );
 
 CREATE TABLE filters (
@@ -214,6 +267,18 @@ CREATE TABLE interactive_sessions (
 	expires_at BIGINT NOT NULL,
 	CONSTRAINT pk_interactive_sessions PRIMARY KEY (session_id),
 	CONSTRAINT fk_interactive_sessions_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+);
+
+CREATE TABLE key_signatures (
+	signer BIGINT NOT NULL,
+	target BIGINT NOT NULL,
+	key_name VARCHAR COLLATE "C" NOT NULL,
+	signing_key VARCHAR COLLATE "C" NOT NULL,
+	signature TEXT NOT NULL,
+	position BIGINT NOT NULL,
+	CONSTRAINT pk_key_signatures PRIMARY KEY (signer, target, key_name, signing_key),
+	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
 CREATE TABLE login_tokens (
@@ -247,8 +312,8 @@ CREATE TABLE room_account_data (
 	content BYTEA NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_room_account_data PRIMARY KEY ("user", room, type),
-	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
-	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
 CREATE TABLE scram_keys (
@@ -271,6 +336,15 @@ CREATE TABLE access_tokens (
 	CONSTRAINT fk_access_tokens_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
+CREATE TABLE awaited_events (
+	room BIGINT NOT NULL,
+	event_id VARCHAR COLLATE "C" NOT NULL,
+	by BIGINT NOT NULL,
+	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, by),
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE
+);
+
 CREATE TABLE client_transactions (
 	device BIGINT NOT NULL,
 	scope VARCHAR COLLATE "C" NOT NULL,
@@ -278,8 +352,25 @@ CREATE TABLE client_transactions (
 	event BIGINT,
 	created_at BIGINT NOT NULL,
 	CONSTRAINT pk_client_transactions PRIMARY KEY (device, scope, txn_id),
-	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE device_keys (
+	device BIGINT NOT NULL,
+	keys BYTEA NOT NULL,
+	CONSTRAINT pk_device_keys PRIMARY KEY (device),
+	CONSTRAINT fk_device_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE fallback_keys (
+	device BIGINT NOT NULL,
+	algorithm VARCHAR COLLATE "C" NOT NULL,
+	key_id VARCHAR COLLATE "C" NOT NULL,
+	key BYTEA NOT NULL,
+	used BOOLEAN NOT NULL,
+	CONSTRAINT pk_fallback_keys PRIMARY KEY (device, algorithm),
+	CONSTRAINT fk_fallback_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE memberships (
@@ -288,6 +379,8 @@ CREATE TABLE memberships (
 	membership VARCHAR COLLATE "C" NOT NULL,
 	event BIGINT NOT NULL,
 	began BIGINT NOT NULL,
+	position BIGINT NOT NULL,
+	began_at BIGINT NOT NULL,
 	sender BIGINT NOT NULL,
 	display_name TEXT,
 	avatar_url TEXT,
@@ -295,10 +388,20 @@ CREATE TABLE memberships (
 	stripped_state BYTEA,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, "user"),
 	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE one_time_keys (
+	device BIGINT NOT NULL,
+	algorithm VARCHAR COLLATE "C" NOT NULL,
+	key_id VARCHAR COLLATE "C" NOT NULL,
+	position BIGINT NOT NULL,
+	key BYTEA NOT NULL,
+	CONSTRAINT pk_one_time_keys PRIMARY KEY (device, algorithm, key_id),
+	CONSTRAINT fk_one_time_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE refresh_tokens (
@@ -315,6 +418,7 @@ CREATE TABLE refresh_tokens (
 CREATE TABLE relations (
 	event BIGINT NOT NULL,
 	room BIGINT NOT NULL,
+	place BIGINT NOT NULL,
 	parent VARCHAR COLLATE "C" NOT NULL,
 	rel_type BIGINT NOT NULL,
 	type BIGINT NOT NULL,
@@ -322,10 +426,10 @@ CREATE TABLE relations (
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_relations PRIMARY KEY (event),
 	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid)
 );
 
 CREATE TABLE to_device (
@@ -347,11 +451,15 @@ CREATE INDEX ix_account_data_user_account_data_position ON account_data ("user",
 
 CREATE INDEX ix_aliases_room ON aliases (room);
 
+CREATE INDEX ix_awaited_events_by ON awaited_events (by);
+
 CREATE INDEX ix_client_transactions_created_at ON client_transactions (created_at);
 
 CREATE INDEX ix_client_transactions_event ON client_transactions (event);
 
-CREATE INDEX ix_events_room_events_nid ON events (room, nid);
+CREATE INDEX ix_device_lists_position ON device_lists (position);
+
+CREATE INDEX ix_events_room_events_place ON events (room, place);
 
 CREATE INDEX ix_events_room_events_sent_at ON events (room, sent_at);
 
@@ -360,6 +468,10 @@ CREATE INDEX ix_events_room_snapshot ON events (room_snapshot) WHERE room_snapsh
 CREATE INDEX ix_events_snapshot ON events (snapshot);
 
 CREATE INDEX ix_interactive_sessions_expires_at ON interactive_sessions (expires_at);
+
+CREATE INDEX ix_key_signatures_signer_key_signatures_position ON key_signatures (signer, position);
+
+CREATE INDEX ix_key_signatures_target ON key_signatures (target);
 
 CREATE INDEX ix_login_tokens_expires_at ON login_tokens (expires_at);
 
@@ -375,6 +487,8 @@ CREATE INDEX ix_memberships_room_memberships_membership ON memberships (room, me
 
 CREATE INDEX ix_memberships_user_memberships_membership ON memberships ("user", membership);
 
+CREATE INDEX ix_one_time_keys_device_one_time_keys_algorithm_one_tim_2aea ON one_time_keys (device, algorithm, position);
+
 CREATE INDEX ix_openid_tokens_expires_at ON openid_tokens (expires_at);
 
 CREATE INDEX ix_receipts_room_receipts_position ON receipts (room, position);
@@ -383,15 +497,19 @@ CREATE INDEX ix_receipts_user_receipts_position ON receipts ("user", position);
 
 CREATE INDEX ix_refresh_tokens_device ON refresh_tokens (device);
 
-CREATE INDEX ix_relations_room_relations_parent_relations_rel_type_r_27f4 ON relations (room, parent, rel_type, event);
+CREATE INDEX ix_relations_room_relations_parent_relations_rel_type_r_9f58 ON relations (room, parent, rel_type, place);
 
-CREATE INDEX ix_relations_room_relations_rel_type_relations_event ON relations (room, rel_type, event);
+CREATE INDEX ix_relations_room_relations_rel_type_relations_place ON relations (room, rel_type, place);
 
 CREATE INDEX ix_room_account_data_room ON room_account_data (room);
 
 CREATE INDEX ix_room_account_data_user_room_account_data_position ON room_account_data ("user", position);
 
+CREATE INDEX ix_room_servers_server ON room_servers (server);
+
 CREATE INDEX ix_rooms_snapshot ON rooms (snapshot);
+
+CREATE INDEX ix_server_keys_fetched_at ON server_keys (fetched_at);
 
 CREATE INDEX ix_snapshots_base ON snapshots (base);
 

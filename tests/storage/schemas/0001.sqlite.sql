@@ -20,6 +20,13 @@ CREATE TABLE registration_tokens (
 	CONSTRAINT pk_registration_tokens PRIMARY KEY (token)
 );
 
+CREATE TABLE retired_keys (
+	key_id TEXT NOT NULL,
+	public_key BLOB NOT NULL,
+	expired_at INTEGER NOT NULL,
+	CONSTRAINT pk_retired_keys PRIMARY KEY (key_id)
+);
+
 CREATE TABLE rooms (
 	nid INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	room_id TEXT NOT NULL,
@@ -39,6 +46,17 @@ CREATE TABLE rooms (
 CREATE TABLE schema_version (
 	version INTEGER NOT NULL,
 	CONSTRAINT pk_schema_version PRIMARY KEY (version)
+);
+
+CREATE TABLE server_keys (
+	server TEXT NOT NULL,
+	key_id TEXT NOT NULL,
+	public_key BLOB NOT NULL,
+	valid_until INTEGER NOT NULL,
+	current BOOLEAN NOT NULL,
+	fetched_at INTEGER NOT NULL,
+	document BLOB NOT NULL,
+	CONSTRAINT pk_server_keys PRIMARY KEY (server, key_id)
 );
 
 CREATE TABLE thumbnails (
@@ -81,6 +99,23 @@ CREATE TABLE aliases (
 	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
 );
 
+CREATE TABLE cross_signing_keys (
+	user INTEGER NOT NULL,
+	usage TEXT NOT NULL,
+	"key" BLOB NOT NULL,
+	CONSTRAINT pk_cross_signing_keys PRIMARY KEY (user, usage),
+	CONSTRAINT fk_cross_signing_keys_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE device_lists (
+	user INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	stream_id INTEGER,
+	stale BOOLEAN NOT NULL,
+	CONSTRAINT pk_device_lists PRIMARY KEY (user),
+	CONSTRAINT fk_device_lists_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
 CREATE TABLE media (
 	origin TEXT NOT NULL,
 	media_id TEXT NOT NULL,
@@ -119,12 +154,29 @@ CREATE TABLE receipts (
 	kind TEXT NOT NULL,
 	thread TEXT NOT NULL,
 	event_id TEXT NOT NULL,
-	event INTEGER NOT NULL,
+	place INTEGER NOT NULL,
 	sent_at INTEGER NOT NULL,
 	position INTEGER NOT NULL,
 	CONSTRAINT pk_receipts PRIMARY KEY (room, user, kind, thread),
-	CONSTRAINT fk_receipts_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_receipts_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE remote_devices (
+	user INTEGER NOT NULL,
+	device_id TEXT NOT NULL,
+	keys BLOB NOT NULL,
+	display_name TEXT,
+	CONSTRAINT pk_remote_devices PRIMARY KEY (user, device_id),
+	CONSTRAINT fk_remote_devices_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE room_servers (
+	room INTEGER NOT NULL,
+	server TEXT NOT NULL,
+	joined INTEGER NOT NULL,
+	CONSTRAINT pk_room_servers PRIMARY KEY (room, server),
+	CONSTRAINT fk_room_servers_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE snapshots (
@@ -132,8 +184,8 @@ CREATE TABLE snapshots (
 	room INTEGER NOT NULL,
 	base INTEGER,
 	entries BLOB NOT NULL,
-	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid),
-	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE state_slots (
@@ -178,6 +230,7 @@ CREATE TABLE events (
 	depth INTEGER NOT NULL,
 	content BLOB NOT NULL,
 	envelope BLOB NOT NULL,
+	place INTEGER,
 	snapshot INTEGER,
 	room_snapshot INTEGER,
 	replaces INTEGER,
@@ -185,12 +238,12 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid)
+	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid)
 );
 
 CREATE TABLE filters (
@@ -212,6 +265,18 @@ CREATE TABLE interactive_sessions (
 	expires_at INTEGER NOT NULL,
 	CONSTRAINT pk_interactive_sessions PRIMARY KEY (session_id),
 	CONSTRAINT fk_interactive_sessions_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
+CREATE TABLE key_signatures (
+	signer INTEGER NOT NULL,
+	target INTEGER NOT NULL,
+	key_name TEXT NOT NULL,
+	signing_key TEXT NOT NULL,
+	signature TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	CONSTRAINT pk_key_signatures PRIMARY KEY (signer, target, key_name, signing_key),
+	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts (user) ON DELETE CASCADE
 );
 
 CREATE TABLE login_tokens (
@@ -245,8 +310,8 @@ CREATE TABLE room_account_data (
 	content BLOB NOT NULL,
 	position INTEGER NOT NULL,
 	CONSTRAINT pk_room_account_data PRIMARY KEY (user, room, type),
-	CONSTRAINT fk_room_account_data_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE,
-	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
 );
 
 CREATE TABLE scram_keys (
@@ -269,6 +334,15 @@ CREATE TABLE access_tokens (
 	CONSTRAINT fk_access_tokens_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
+CREATE TABLE awaited_events (
+	room INTEGER NOT NULL,
+	event_id TEXT NOT NULL,
+	"by" INTEGER NOT NULL,
+	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, "by"),
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY("by") REFERENCES events (nid) ON DELETE CASCADE
+);
+
 CREATE TABLE client_transactions (
 	device INTEGER NOT NULL,
 	scope TEXT NOT NULL,
@@ -276,8 +350,25 @@ CREATE TABLE client_transactions (
 	event INTEGER,
 	created_at INTEGER NOT NULL,
 	CONSTRAINT pk_client_transactions PRIMARY KEY (device, scope, txn_id),
-	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE device_keys (
+	device INTEGER NOT NULL,
+	keys BLOB NOT NULL,
+	CONSTRAINT pk_device_keys PRIMARY KEY (device),
+	CONSTRAINT fk_device_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE fallback_keys (
+	device INTEGER NOT NULL,
+	algorithm TEXT NOT NULL,
+	key_id TEXT NOT NULL,
+	"key" BLOB NOT NULL,
+	used BOOLEAN NOT NULL,
+	CONSTRAINT pk_fallback_keys PRIMARY KEY (device, algorithm),
+	CONSTRAINT fk_fallback_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE memberships (
@@ -286,6 +377,8 @@ CREATE TABLE memberships (
 	membership TEXT NOT NULL,
 	event INTEGER NOT NULL,
 	began INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	began_at INTEGER NOT NULL,
 	sender INTEGER NOT NULL,
 	display_name TEXT,
 	avatar_url TEXT,
@@ -293,10 +386,20 @@ CREATE TABLE memberships (
 	stripped_state BLOB,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, user),
 	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE one_time_keys (
+	device INTEGER NOT NULL,
+	algorithm TEXT NOT NULL,
+	key_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	"key" BLOB NOT NULL,
+	CONSTRAINT pk_one_time_keys PRIMARY KEY (device, algorithm, key_id),
+	CONSTRAINT fk_one_time_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE refresh_tokens (
@@ -313,6 +416,7 @@ CREATE TABLE refresh_tokens (
 CREATE TABLE relations (
 	event INTEGER NOT NULL,
 	room INTEGER NOT NULL,
+	place INTEGER NOT NULL,
 	parent TEXT NOT NULL,
 	rel_type INTEGER NOT NULL,
 	type INTEGER NOT NULL,
@@ -320,10 +424,10 @@ CREATE TABLE relations (
 	"key" TEXT,
 	CONSTRAINT pk_relations PRIMARY KEY (event),
 	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid)
 );
 
 CREATE TABLE to_device (
@@ -343,11 +447,15 @@ CREATE INDEX ix_account_data_user_account_data_position ON account_data (user, p
 
 CREATE INDEX ix_aliases_room ON aliases (room);
 
+CREATE INDEX ix_awaited_events_by ON awaited_events ("by");
+
 CREATE INDEX ix_client_transactions_created_at ON client_transactions (created_at);
 
 CREATE INDEX ix_client_transactions_event ON client_transactions (event);
 
-CREATE INDEX ix_events_room_events_nid ON events (room, nid);
+CREATE INDEX ix_device_lists_position ON device_lists (position);
+
+CREATE INDEX ix_events_room_events_place ON events (room, place);
 
 CREATE INDEX ix_events_room_events_sent_at ON events (room, sent_at);
 
@@ -356,6 +464,10 @@ CREATE INDEX ix_events_room_snapshot ON events (room_snapshot) WHERE room_snapsh
 CREATE INDEX ix_events_snapshot ON events (snapshot);
 
 CREATE INDEX ix_interactive_sessions_expires_at ON interactive_sessions (expires_at);
+
+CREATE INDEX ix_key_signatures_signer_key_signatures_position ON key_signatures (signer, position);
+
+CREATE INDEX ix_key_signatures_target ON key_signatures (target);
 
 CREATE INDEX ix_login_tokens_expires_at ON login_tokens (expires_at);
 
@@ -371,6 +483,8 @@ CREATE INDEX ix_memberships_room_memberships_membership ON memberships (room, me
 
 CREATE INDEX ix_memberships_user_memberships_membership ON memberships (user, membership);
 
+CREATE INDEX ix_one_time_keys_device_one_time_keys_algorithm_one_time_keys_position ON one_time_keys (device, algorithm, position);
+
 CREATE INDEX ix_openid_tokens_expires_at ON openid_tokens (expires_at);
 
 CREATE INDEX ix_receipts_room_receipts_position ON receipts (room, position);
@@ -379,15 +493,19 @@ CREATE INDEX ix_receipts_user_receipts_position ON receipts (user, position);
 
 CREATE INDEX ix_refresh_tokens_device ON refresh_tokens (device);
 
-CREATE INDEX ix_relations_room_relations_parent_relations_rel_type_relations_event ON relations (room, parent, rel_type, event);
+CREATE INDEX ix_relations_room_relations_parent_relations_rel_type_relations_place ON relations (room, parent, rel_type, place);
 
-CREATE INDEX ix_relations_room_relations_rel_type_relations_event ON relations (room, rel_type, event);
+CREATE INDEX ix_relations_room_relations_rel_type_relations_place ON relations (room, rel_type, place);
 
 CREATE INDEX ix_room_account_data_room ON room_account_data (room);
 
 CREATE INDEX ix_room_account_data_user_room_account_data_position ON room_account_data (user, position);
 
+CREATE INDEX ix_room_servers_server ON room_servers (server);
+
 CREATE INDEX ix_rooms_snapshot ON rooms (snapshot);
+
+CREATE INDEX ix_server_keys_fetched_at ON server_keys (fetched_at);
 
 CREATE INDEX ix_snapshots_base ON snapshots (base);
 
