@@ -13,7 +13,8 @@ from homeserver.model.events import Event
 from homeserver.model.nids import EventNid
 from homeserver.model.rooms import Room
 from homeserver.services.auth_chains import AuthChains
-from homeserver.services.serving import chain_json, state_before
+from homeserver.services.serving import chain_json
+from homeserver.services.states_before import StatesBefore
 from homeserver.services.timeline import MEMBER, STRIPPED
 from homeserver.storage import heroes, pdus, rooms
 from homeserver.storage.events import Events, in_order
@@ -42,6 +43,7 @@ class RoomTellings:
     names: Names
     events: Events
     snapshots: Snapshots
+    states: StatesBefore
     auth_chains: AuthChains
 
     def joined(self, conn: Connection, event_id: EventID) -> Joined:
@@ -76,7 +78,7 @@ class RoomTellings:
 
     def _before(self, conn: Connection, event_id: EventID) -> tuple[Event, Room, State]:
         event = self.events.by_ids(conn, [event_id])[event_id]
-        return event, rooms.load(conn, event.room), state_before(self.snapshots, conn, event)
+        return event, rooms.load(conn, event.room), self.states.before(conn, event)
 
     def _chain(self, conn: Connection, room: Room, event: Event, stored: list[StoredPdu]) -> set[EventID]:
         memory: AuthMemory = {}

@@ -17,11 +17,11 @@ from homeserver.services.ancestors import Ancestors
 from homeserver.services.auth_chains import AuthChains
 from homeserver.services.server_access import ServerAccess
 from homeserver.services.server_visibility import ServerVisibility
+from homeserver.services.states_before import StatesBefore
 from homeserver.storage import moments, pdus, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.events import FIRST, LAST, Events, in_order
 from homeserver.storage.pdus import AuthMemory
-from homeserver.storage.snapshots import Snapshots, State
 
 MOST_EVENTS = 100
 """Events in an answer, whatever the other server asks for."""
@@ -54,7 +54,7 @@ class Serving:
 
     db: Database
     events: Events
-    snapshots: Snapshots
+    states: StatesBefore
     access: ServerAccess
     visibility: ServerVisibility
     auth_chains: AuthChains
@@ -80,7 +80,7 @@ class Serving:
         def read(conn: Connection) -> StateAt:
             room = self.access.shared(conn, origin, room_id)
             event = self._with_state(conn, room, event_id)
-            nids = list(state_before(self.snapshots, conn, event).values())
+            nids = list(self.states.before(conn, event).values())
             memory: AuthMemory = {}
             stored = pdus.load(conn, nids)
             cited = {above for pdu in stored for above in pdus.auth_events(pdu.envelope, memory)}
@@ -99,7 +99,7 @@ class Serving:
             room = self.access.shared(conn, origin, room_id)
             event = self._with_state(conn, room, event_id)
             memory: AuthMemory = {}
-            state = pdus.envelopes(conn, list(state_before(self.snapshots, conn, event).values()))
+            state = pdus.envelopes(conn, list(self.states.before(conn, event).values()))
             cited = {above for _, envelope in state for above in pdus.auth_events(envelope, memory)}
             chain = self.auth_chains.above(conn, room, cited, memory)
             return StateIds([event_id for event_id, _ in state], sorted(chain))
@@ -186,15 +186,6 @@ class Serving:
 
     def _chain(self, conn: Connection, room: Room, cited: Iterable[EventID], memory: AuthMemory) -> list[bytes]:
         return chain_json(conn, room, self.auth_chains.above(conn, room, cited, memory))
-
-
-def state_before(snapshots: Snapshots, conn: Connection, event: Event) -> State:
-    """Return the state before an event that knows its state."""
-    assert event.snapshot is not None
-    state = snapshots.state(conn, event.snapshot)
-    if event.slot is None:
-        return state
-    return state.discard(event.slot) if event.replaces is None else state.insert(event.slot, event.replaces)
 
 
 def chain_json(conn: Connection, room: Room, event_ids: Collection[EventID]) -> list[bytes]:
