@@ -5,6 +5,7 @@ beside it that bears that.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -60,7 +61,7 @@ class Lookups:
             return listed
         found = await self._addresses.get(name)
         if isinstance(found, str):
-            raise NameNotFound(found)
+            raise NameNotFound(socket.EAI_NONAME, found)
         return found
 
     async def services(self, name: str) -> tuple[Place, ...] | None:

@@ -284,6 +284,9 @@ async def _told(destination: ServerName) -> AsyncIterator[None]:
         raise BadAnswer(f"{destination} gave {error}") from error
     except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
         raise BadAnswer(f"{destination} does not speak HTTP: {error}") from error
+    except aiohttp.ClientConnectorError as error:
+        cause = error.os_error
+        raise Unreachable(f"{destination} cannot be reached: {cause.strerror or cause}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"{destination} cannot be reached: {error}") from error
 
@@ -310,7 +313,8 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
 
 def _watching_reuse() -> aiohttp.TraceConfig:
     async def reused(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
-        context.trace_request_ctx.reused = True
+        if isinstance(context.trace_request_ctx, _Attempt):
+            context.trace_request_ctx.reused = True
 
     config = aiohttp.TraceConfig()
     config.on_connection_reuseconn.append(reused)
