@@ -12,6 +12,7 @@ import uvloop
 from aiohttp import web
 
 from federation.core.ids import UserID, parse_server_name
+from federation.matrix.client import FederationClient
 from federation.matrix.keyring import Keyring
 from homeserver import admin_api, client_api, federation_api, logs
 from homeserver.background import prune
@@ -29,6 +30,7 @@ from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.aliases import Aliases
+from homeserver.services.auth_chains import AuthChains
 from homeserver.services.auth_stages import AuthStages
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
@@ -59,10 +61,14 @@ from homeserver.services.resolution import Resolution
 from homeserver.services.room_state import RoomState
 from homeserver.services.room_views import RoomViews
 from homeserver.services.rooms import Rooms
-from homeserver.services.server_keys import KeysOfOthers, NobodyToAsk, OwnKeys, ServerKeys
+from homeserver.services.server_access import ServerAccess
+from homeserver.services.server_keys import KeysOfOthers, OwnKeys, ServerKeys
+from homeserver.services.server_visibility import ServerVisibility
+from homeserver.services.serving import Serving
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.spaces import Spaces
+from homeserver.services.states_before import StatesBefore
 from homeserver.services.successions import Successions
 from homeserver.services.summaries import Summaries
 from homeserver.services.sync import Sync
@@ -136,6 +142,7 @@ class Application:
         self.services.credentials.passwords.close()
         await self.services.media.close()
         await self.services.keyring.close()
+        await self.services.client.close()
         await self.db.close()
 
     async def _listen_for_servers(self) -> None:
@@ -184,7 +191,15 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     own_keys = OwnKeys(server_name, key, keys[1:])
     keys_of_others = KeysOfOthers(db, clock)
     notaries = [parse_server_name(name) for name in config.federation.trusted_notaries if name != server_name]
-    keyring = Keyring(own_keys.known, keys_of_others, NobodyToAsk(), clock, notaries)
+    client = FederationClient.open(
+        server_name,
+        key,
+        clock,
+        enabled=config.federation.enabled,
+        extra_ca=config.outgoing.extra_ca,
+        allow_private=config.outgoing.allow_private_addresses,
+    )
+    keyring = Keyring(own_keys.known, keys_of_others, client, clock, notaries)
     events = Events(names, config.caches.budget_bytes // 2)
     snapshots = Snapshots(config.caches.budget_bytes // 4 // BYTES_OF_A_STATE_ENTRY)
     recent = Recent(live.position)
@@ -194,6 +209,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     timeline = Timeline(
         server_name, key, names, events, snapshots, live, recent, clock, ids, resolution, current_state, redactions
     )
+    server_access = ServerAccess(server_name, names, events, snapshots, current_state.servers)
+    server_visibility = ServerVisibility(names, events, snapshots)
+    auth_chains, states_before = AuthChains(), StatesBefore(events, snapshots)
     sessions = Sessions(db, clock, ids, config.sessions)
     passwords = Passwords(config.passwords, ids)
     credentials = Credentials(server_name, db, passwords, limits)
@@ -240,9 +258,10 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         ids=ids,
         db=db,
         limits=limits,
+        client=client,
         keyring=keyring,
         server_keys=ServerKeys(own_keys, keys_of_others, keyring, clock),
-        media=media.build(config, clock, ids, db),
+        media=media.build(config, clock, ids, db, client),
         live=live,
         sessions=sessions,
         credentials=credentials,
@@ -280,6 +299,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         typing=typing,
         presence=presence,
         user_directory=UserDirectory(db),
+        serving=Serving(db, events, states_before, server_access, server_visibility, auth_chains),
     )
     routes = client_api.ROUTES + admin_api.ROUTES + (federation_api.ROUTES if config.federation.enabled else ())
     door = Door(Router(routes), services, metrics.request_answered, places=Places(config.federation.max_pending))

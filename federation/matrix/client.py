@@ -19,7 +19,7 @@ from federation.matrix.errors import BadAnswer, RemoteError
 from federation.matrix.lookups import Lookups
 from federation.matrix.ports import Time
 from federation.matrix.requests import MOST_BYTES, Outcome, Query, Requests
-from federation.matrix.resolver import Resolver
+from federation.matrix.resolver import Nowhere, Resolver
 from federation.matrix.well_known import WellKnownFiles
 
 FEDERATION = "/_matrix/federation"
@@ -51,6 +51,7 @@ class FederationClient:
         key: SigningKey,
         time: Time,
         *,
+        enabled: bool = True,
         extra_ca: str = "",
         allow_private: bool = False,
         count: Callable[[Outcome], None] = lambda _: None,
@@ -58,12 +59,13 @@ class FederationClient:
         """Return a client for a server of ours, within a running event loop.
 
         Raises OSError if `extra_ca`, a PEM file of authorities trusted besides those of the system, cannot be used.
-        With `allow_private`, requests may go to private addresses too. `count` is told how each request ended.
+        One that is not `enabled` finds nobody. With `allow_private`, requests may go to private addresses too. `count`
+        is told how each request ended.
         """
         lookups = Lookups(time.monotonic)
         connector = guarded_connector(lookups, tls_context(extra_ca), allow_private=allow_private)
         well_known = WellKnownFiles(connector, time.monotonic)
-        resolver = Resolver(well_known, lookups)
+        resolver = Resolver(well_known, lookups) if enabled else Nowhere(well_known, lookups)
         requests = Requests(server_name, key, resolver, connector, count=count)
 
         async def close() -> None:

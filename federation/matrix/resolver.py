@@ -8,6 +8,7 @@ from typing import Protocol
 from federation.core.discovery import Answer, Place, Question, Target, WellKnown, find
 from federation.core.ids import ServerName
 from federation.matrix.ask import carry
+from federation.matrix.errors import Unreachable
 
 
 class WellKnownSource(Protocol):
@@ -42,3 +43,11 @@ class Resolver:
         if isinstance(question, WellKnown):
             return await self._well_known.delegate(question.host)
         return await self._services.services(question.name)
+
+
+class Nowhere(Resolver):
+    """Finds no server: federation is off."""
+
+    async def resolve(self, server_name: ServerName) -> Target:
+        """Raise `Unreachable`."""
+        raise Unreachable(f"{server_name} is not asked: federation is off")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from federation.matrix.client import FederationClient
 from federation.matrix.keyring import Keyring
 from homeserver.clock import Clock, Ids
 from homeserver.config import Config
@@ -33,6 +34,7 @@ from homeserver.services.relations import Relations
 from homeserver.services.room_state import RoomState
 from homeserver.services.rooms import Rooms
 from homeserver.services.server_keys import ServerKeys
+from homeserver.services.serving import Serving
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecret
 from homeserver.services.spaces import Spaces
@@ -55,6 +57,7 @@ class Services:
     ids: Ids
     db: Database
     limits: RateLimits
+    client: FederationClient
     keyring: Keyring
     server_keys: ServerKeys
     media: Media
@@ -93,3 +96,4 @@ class Services:
     typing: Typing
     presence: Presence
     user_directory: UserDirectory
+    serving: Serving

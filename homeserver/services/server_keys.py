@@ -13,7 +13,6 @@ import orjson
 from federation.core.ids import ServerName
 from federation.core.server_keys import KeyDocument, RetiredKey, ServerKey, make
 from federation.core.signing import SigningKey, sign_json
-from federation.matrix.errors import Unreachable
 from federation.matrix.keyring import Keyring
 from federation.matrix.ports import KeysOfServer
 from homeserver.clock import Clock
@@ -111,18 +110,6 @@ class KeysOfOthers:
         """Forget keys of which nobody has spoken for long."""
         now_ms = self.clock.now_ms()
         await self.db.write(lambda tx: server_keys.prune(tx, now_ms))
-
-
-class NobodyToAsk:
-    """Stands for the other servers where federation is off."""
-
-    async def server_keys(self, destination: ServerName) -> Mapping[str, Any]:
-        """Raise `Unreachable`."""
-        raise Unreachable(f"{destination} is not asked: federation is off")
-
-    async def query_keys(self, notary: ServerName, wants: Mapping[ServerName, Mapping[str, int]]) -> Mapping[str, Any]:
-        """Raise `Unreachable`."""
-        raise Unreachable(f"{notary} is not asked for keys of {len(wants)} servers: federation is off")
 
 
 @dataclass(slots=True)
