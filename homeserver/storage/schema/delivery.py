@@ -1,6 +1,11 @@
-"""Tables of what is on its way: the position, receipts, to-device messages, answers kept for retries."""
+"""Tables of what is on its way: the position, receipts, to-device messages, answers kept for retries, the outbox.
 
-from sqlalchemy import Column, Index, Integer, Table
+What leaves the server is one row of `outbox`, however many servers get it: the row names a *set* of destinations, made
+when a room's servers change and not when something is sent. A set never changes, so a server gets what was sent while
+it was in a room, and nothing else.
+"""
+
+from sqlalchemy import Boolean, Column, Index, Integer, Table, Text
 
 from homeserver.storage.schema.columns import Json, Key, Number, metadata, reference
 
@@ -58,4 +63,61 @@ to_device = Table(
     Column("content", Json, nullable=False),
     Index(None, "device", "position"),
     info={"pruned": "when the device has acknowledged them", "pruner": "to_device.prune"},
+)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("nid", Number, primary_key=True),
+    Column("server", Key, nullable=False, unique=True),
+    # The server has taken everything of the outbox up to here.
+    Column("cursor", Number, nullable=False, default=0),
+    # A transaction that it may have taken or not: repeated as it is.
+    Column("in_flight", Json),
+    # Milliseconds since 1970; NULL while nothing is wrong.
+    Column("failing_since", Number),
+    Column("tried_at", Number),
+    Column("retry_at", Number),
+    Column("error", Text),
+    # What an operator wants; a command beside the server writes here too.
+    Column("blocked", Boolean, nullable=False, default=False),
+    Column("retry_asked", Boolean, nullable=False, default=False),
+    info={"pruned": "kept: one for each server that was ever sent something"},
+)
+
+destination_sets = Table(
+    "destination_sets",
+    metadata,
+    Column("nid", Number, primary_key=True),
+    # A hash of the names, to find it by.
+    Column("digest", Key, nullable=False, unique=True),
+    info={"pruned": "after the last row of the outbox that names it", "pruner": "outbox_pruning.prune_sets"},
+    sqlite_autoincrement=True,
+)
+
+destination_set_members = Table(
+    "destination_set_members",
+    metadata,
+    reference("set", "destination_sets.nid", primary_key=True),
+    reference("destination", "destinations.nid", primary_key=True, ondelete=None),
+    Index(None, "destination", "set"),
+    info={"pruned": "with the set"},
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("position", Number, primary_key=True, autoincrement=False),
+    reference("destinations", "destination_sets.nid", ondelete=None),
+    # One of the set that does not get it, since it has it from there.
+    reference("omitted", "destinations.nid", nullable=True, ondelete=None),
+    # Either an event, or an EDU; of EDUs with one key, who was away long gets the newest only.
+    reference("event", "events.nid", nullable=True, index=True),
+    Column("edu", Json),
+    Column("key", Key),
+    Index(None, "destinations", "position"),
+    info={
+        "pruned": "after all its destinations have it, but for a room's newest; with the room",
+        "pruner": "outbox_pruning.prune",
+    },
 )

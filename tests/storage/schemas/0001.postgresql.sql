@@ -1,3 +1,25 @@
+CREATE TABLE destination_sets (
+	nid BIGSERIAL NOT NULL,
+	digest VARCHAR COLLATE "C" NOT NULL,
+	CONSTRAINT pk_destination_sets PRIMARY KEY (nid),
+	CONSTRAINT uq_destination_sets_digest UNIQUE (digest)
+);
+
+CREATE TABLE destinations (
+	nid BIGSERIAL NOT NULL,
+	server VARCHAR COLLATE "C" NOT NULL,
+	cursor BIGINT NOT NULL,
+	in_flight BYTEA,
+	failing_since BIGINT,
+	tried_at BIGINT,
+	retry_at BIGINT,
+	error TEXT,
+	blocked BOOLEAN NOT NULL,
+	retry_asked BOOLEAN NOT NULL,
+	CONSTRAINT pk_destinations PRIMARY KEY (nid),
+	CONSTRAINT uq_destinations_server UNIQUE (server)
+);
+
 CREATE TABLE event_types (
 	nid BIGSERIAL NOT NULL,
 	type VARCHAR COLLATE "C" NOT NULL,
@@ -9,6 +31,13 @@ CREATE TABLE position (
 	id INTEGER NOT NULL,
 	value BIGINT NOT NULL,
 	CONSTRAINT pk_position PRIMARY KEY (id)
+);
+
+CREATE TABLE received_messages (
+	origin VARCHAR COLLATE "C" NOT NULL,
+	message_id VARCHAR COLLATE "C" NOT NULL,
+	received_at BIGINT NOT NULL,
+	CONSTRAINT pk_received_messages PRIMARY KEY (origin, message_id)
 );
 
 CREATE TABLE registration_tokens (
@@ -95,8 +124,8 @@ CREATE TABLE aliases (
 	room BIGINT NOT NULL,
 	creator BIGINT NOT NULL,
 	CONSTRAINT pk_aliases PRIMARY KEY (alias),
-	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
+	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid),
+	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE cross_signing_keys (
@@ -105,6 +134,14 @@ CREATE TABLE cross_signing_keys (
 	key BYTEA NOT NULL,
 	CONSTRAINT pk_cross_signing_keys PRIMARY KEY ("user", usage),
 	CONSTRAINT fk_cross_signing_keys_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE destination_set_members (
+	set BIGINT NOT NULL,
+	destination BIGINT NOT NULL,
+	CONSTRAINT pk_destination_set_members PRIMARY KEY (set, destination),
+	CONSTRAINT fk_destination_set_members_set FOREIGN KEY(set) REFERENCES destination_sets (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid)
 );
 
 CREATE TABLE device_lists (
@@ -194,8 +231,8 @@ CREATE TABLE state_slots (
 	type BIGINT NOT NULL,
 	state_key VARCHAR COLLATE "C" NOT NULL,
 	CONSTRAINT pk_state_slots PRIMARY KEY (nid),
-	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key),
-	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid)
+	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key)
 );
 
 CREATE TABLE account_data (
@@ -240,12 +277,12 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid)
+	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE filters (
@@ -254,8 +291,8 @@ CREATE TABLE filters (
 	hash BYTEA NOT NULL,
 	body BYTEA NOT NULL,
 	CONSTRAINT pk_filters PRIMARY KEY ("user", filter_id),
-	CONSTRAINT uq_filters_user_hash UNIQUE ("user", hash),
-	CONSTRAINT fk_filters_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+	CONSTRAINT fk_filters_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
+	CONSTRAINT uq_filters_user_hash UNIQUE ("user", hash)
 );
 
 CREATE TABLE interactive_sessions (
@@ -277,8 +314,8 @@ CREATE TABLE key_signatures (
 	signature TEXT NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_key_signatures PRIMARY KEY (signer, target, key_name, signing_key),
-	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts ("user") ON DELETE CASCADE
+	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts ("user") ON DELETE CASCADE,
+	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE login_tokens (
@@ -341,8 +378,8 @@ CREATE TABLE awaited_events (
 	event_id VARCHAR COLLATE "C" NOT NULL,
 	by BIGINT NOT NULL,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, by),
-	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE client_transactions (
@@ -387,11 +424,11 @@ CREATE TABLE memberships (
 	forgotten BOOLEAN NOT NULL,
 	stripped_state BYTEA,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, "user"),
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 CREATE TABLE one_time_keys (
@@ -402,6 +439,19 @@ CREATE TABLE one_time_keys (
 	key BYTEA NOT NULL,
 	CONSTRAINT pk_one_time_keys PRIMARY KEY (device, algorithm, key_id),
 	CONSTRAINT fk_one_time_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE outbox (
+	position BIGINT NOT NULL,
+	destinations BIGINT NOT NULL,
+	omitted BIGINT,
+	event BIGINT,
+	edu BYTEA,
+	key VARCHAR COLLATE "C",
+	CONSTRAINT pk_outbox PRIMARY KEY (position),
+	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid),
+	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
+	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE refresh_tokens (
@@ -425,11 +475,11 @@ CREATE TABLE relations (
 	sender BIGINT NOT NULL,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_relations PRIMARY KEY (event),
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid)
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
 );
 
 CREATE TABLE to_device (
@@ -456,6 +506,8 @@ CREATE INDEX ix_awaited_events_by ON awaited_events (by);
 CREATE INDEX ix_client_transactions_created_at ON client_transactions (created_at);
 
 CREATE INDEX ix_client_transactions_event ON client_transactions (event);
+
+CREATE INDEX ix_destination_set_members_destination_destination_set__efb0 ON destination_set_members (destination, set);
 
 CREATE INDEX ix_device_lists_position ON device_lists (position);
 
@@ -491,9 +543,15 @@ CREATE INDEX ix_one_time_keys_device_one_time_keys_algorithm_one_tim_2aea ON one
 
 CREATE INDEX ix_openid_tokens_expires_at ON openid_tokens (expires_at);
 
+CREATE INDEX ix_outbox_destinations_outbox_position ON outbox (destinations, position);
+
+CREATE INDEX ix_outbox_event ON outbox (event);
+
 CREATE INDEX ix_receipts_room_receipts_position ON receipts (room, position);
 
 CREATE INDEX ix_receipts_user_receipts_position ON receipts ("user", position);
+
+CREATE INDEX ix_received_messages_received_at ON received_messages (received_at);
 
 CREATE INDEX ix_refresh_tokens_device ON refresh_tokens (device);
 

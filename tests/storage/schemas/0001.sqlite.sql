@@ -1,3 +1,24 @@
+CREATE TABLE destination_sets (
+	nid INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	digest TEXT NOT NULL,
+	CONSTRAINT uq_destination_sets_digest UNIQUE (digest)
+);
+
+CREATE TABLE destinations (
+	nid INTEGER NOT NULL,
+	server TEXT NOT NULL,
+	cursor INTEGER NOT NULL,
+	in_flight BLOB,
+	failing_since INTEGER,
+	tried_at INTEGER,
+	retry_at INTEGER,
+	error TEXT,
+	blocked BOOLEAN NOT NULL,
+	retry_asked BOOLEAN NOT NULL,
+	CONSTRAINT pk_destinations PRIMARY KEY (nid),
+	CONSTRAINT uq_destinations_server UNIQUE (server)
+);
+
 CREATE TABLE event_types (
 	nid INTEGER NOT NULL,
 	type TEXT NOT NULL,
@@ -9,6 +30,13 @@ CREATE TABLE position (
 	id INTEGER NOT NULL,
 	value INTEGER NOT NULL,
 	CONSTRAINT pk_position PRIMARY KEY (id)
+);
+
+CREATE TABLE received_messages (
+	origin TEXT NOT NULL,
+	message_id TEXT NOT NULL,
+	received_at INTEGER NOT NULL,
+	CONSTRAINT pk_received_messages PRIMARY KEY (origin, message_id)
 );
 
 CREATE TABLE registration_tokens (
@@ -95,8 +123,8 @@ CREATE TABLE aliases (
 	room INTEGER NOT NULL,
 	creator INTEGER NOT NULL,
 	CONSTRAINT pk_aliases PRIMARY KEY (alias),
-	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
+	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid),
+	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE cross_signing_keys (
@@ -105,6 +133,14 @@ CREATE TABLE cross_signing_keys (
 	"key" BLOB NOT NULL,
 	CONSTRAINT pk_cross_signing_keys PRIMARY KEY (user, usage),
 	CONSTRAINT fk_cross_signing_keys_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE destination_set_members (
+	"set" INTEGER NOT NULL,
+	destination INTEGER NOT NULL,
+	CONSTRAINT pk_destination_set_members PRIMARY KEY ("set", destination),
+	CONSTRAINT fk_destination_set_members_set FOREIGN KEY("set") REFERENCES destination_sets (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid)
 );
 
 CREATE TABLE device_lists (
@@ -193,8 +229,8 @@ CREATE TABLE state_slots (
 	type INTEGER NOT NULL,
 	state_key TEXT NOT NULL,
 	CONSTRAINT pk_state_slots PRIMARY KEY (nid),
-	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key),
-	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid)
+	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key)
 );
 
 CREATE TABLE account_data (
@@ -238,12 +274,12 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid)
+	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE filters (
@@ -252,8 +288,8 @@ CREATE TABLE filters (
 	hash BLOB NOT NULL,
 	body BLOB NOT NULL,
 	CONSTRAINT pk_filters PRIMARY KEY (user, filter_id),
-	CONSTRAINT uq_filters_user_hash UNIQUE (user, hash),
-	CONSTRAINT fk_filters_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+	CONSTRAINT fk_filters_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE,
+	CONSTRAINT uq_filters_user_hash UNIQUE (user, hash)
 );
 
 CREATE TABLE interactive_sessions (
@@ -275,8 +311,8 @@ CREATE TABLE key_signatures (
 	signature TEXT NOT NULL,
 	position INTEGER NOT NULL,
 	CONSTRAINT pk_key_signatures PRIMARY KEY (signer, target, key_name, signing_key),
-	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts (user) ON DELETE CASCADE
+	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts (user) ON DELETE CASCADE,
+	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE login_tokens (
@@ -339,8 +375,8 @@ CREATE TABLE awaited_events (
 	event_id TEXT NOT NULL,
 	"by" INTEGER NOT NULL,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, "by"),
-	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_by FOREIGN KEY("by") REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY("by") REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE client_transactions (
@@ -385,11 +421,11 @@ CREATE TABLE memberships (
 	forgotten BOOLEAN NOT NULL,
 	stripped_state BLOB,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, user),
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_memberships_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 CREATE TABLE one_time_keys (
@@ -400,6 +436,19 @@ CREATE TABLE one_time_keys (
 	"key" BLOB NOT NULL,
 	CONSTRAINT pk_one_time_keys PRIMARY KEY (device, algorithm, key_id),
 	CONSTRAINT fk_one_time_keys_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE outbox (
+	position INTEGER NOT NULL,
+	destinations INTEGER NOT NULL,
+	omitted INTEGER,
+	event INTEGER,
+	edu BLOB,
+	"key" TEXT,
+	CONSTRAINT pk_outbox PRIMARY KEY (position),
+	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid),
+	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
+	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE refresh_tokens (
@@ -423,11 +472,11 @@ CREATE TABLE relations (
 	sender INTEGER NOT NULL,
 	"key" TEXT,
 	CONSTRAINT pk_relations PRIMARY KEY (event),
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid)
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
 );
 
 CREATE TABLE to_device (
@@ -452,6 +501,8 @@ CREATE INDEX ix_awaited_events_by ON awaited_events ("by");
 CREATE INDEX ix_client_transactions_created_at ON client_transactions (created_at);
 
 CREATE INDEX ix_client_transactions_event ON client_transactions (event);
+
+CREATE INDEX ix_destination_set_members_destination_destination_set_members_set ON destination_set_members (destination, "set");
 
 CREATE INDEX ix_device_lists_position ON device_lists (position);
 
@@ -487,9 +538,15 @@ CREATE INDEX ix_one_time_keys_device_one_time_keys_algorithm_one_time_keys_posit
 
 CREATE INDEX ix_openid_tokens_expires_at ON openid_tokens (expires_at);
 
+CREATE INDEX ix_outbox_destinations_outbox_position ON outbox (destinations, position);
+
+CREATE INDEX ix_outbox_event ON outbox (event);
+
 CREATE INDEX ix_receipts_room_receipts_position ON receipts (room, position);
 
 CREATE INDEX ix_receipts_user_receipts_position ON receipts (user, position);
+
+CREATE INDEX ix_received_messages_received_at ON received_messages (received_at);
 
 CREATE INDEX ix_refresh_tokens_device ON refresh_tokens (device);
 

@@ -1,0 +1,142 @@
+"""The servers to which something is sent: how far each has come, and how it has been failing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from federation.core.ids import ServerName
+from homeserver.storage.database import Write
+from homeserver.storage.outbox import intern_destinations
+from homeserver.storage.schema.columns import Key, Number
+from homeserver.storage.schema.delivery import destination_set_members, destinations, outbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """What is kept of a server; times are milliseconds since 1970, and None while nothing is wrong."""
+
+    server: ServerName
+    cursor: int
+    in_flight: bytes | None = None
+    """The transaction that it may have taken or not, as JSON."""
+    failing_since: int | None = None
+    tried_at: int | None = None
+    retry_at: int | None = None
+    error: str | None = None
+    blocked: bool = False
+
+
+def save(tx: Write, rows: Iterable[Destination]) -> None:
+    """Store how far servers have come and how they are failing; a cursor never goes back."""
+    values = [
+        {
+            "of_server": row.server,
+            "new_cursor": row.cursor,
+            "new_in_flight": row.in_flight,
+            "new_failing_since": row.failing_since,
+            "new_tried_at": row.tried_at,
+            "new_retry_at": row.retry_at,
+            "new_error": row.error.replace("\0", "") if row.error is not None else None,
+        }
+        for row in rows
+    ]
+    if values:
+        tx.conn.execute(_SAVE, values)
+
+
+def unfinished(conn: Connection) -> Sequence[Destination]:
+    """Return the servers for which something waits, or which were failing when they were last tried."""
+    wait = destinations.c.nid.in_(lagging())
+    query = _ROWS.where(sa.or_(destinations.c.in_flight.is_not(None), destinations.c.failing_since.is_not(None), wait))
+    return [_destination(row) for row in conn.execute(query)]
+
+
+def lagging() -> sa.Select[tuple[int]]:
+    """Return a query of the numbers of the servers for which something waits."""
+    return (
+        sa.select(destination_set_members.c.destination)
+        .join(destinations, destinations.c.nid == destination_set_members.c.destination)
+        .where(
+            sa.exists().where(
+                outbox.c.destinations == destination_set_members.c.set,
+                outbox.c.position > destinations.c.cursor,
+                sa.or_(outbox.c.omitted.is_(None), outbox.c.omitted != destinations.c.nid),
+            )
+        )
+    )
+
+
+def find(conn: Connection, server: ServerName) -> Destination | None:
+    """Return a server, or None if nothing was ever sent there."""
+    row = conn.execute(_ROWS.where(destinations.c.server == server)).one_or_none()
+    return _destination(row) if row is not None else None
+
+
+def listed(
+    conn: Connection, *, containing: str | None, order_by: str, backwards: bool, start: int, limit: int
+) -> tuple[Sequence[Destination], int]:
+    """Return some of the servers, and how many there are. `order_by` is the name of a column."""
+    column = destinations.c[order_by]
+    order = column.desc().nulls_last() if backwards else column.asc().nulls_last()
+    query, count = _ROWS, sa.select(sa.func.count()).select_from(destinations)
+    if containing is not None:
+        query, count = [
+            each.where(destinations.c.server.contains(containing, autoescape=True)) for each in (query, count)
+        ]
+    rows = conn.execute(query.order_by(order, destinations.c.server).offset(start).limit(limit))
+    return [_destination(row) for row in rows], int(conn.execute(count).scalar_one())
+
+
+def set_blocked(tx: Write, server: ServerName, blocked: bool) -> None:
+    """Store whether anything may be sent to a server."""
+    _update(tx, server, blocked=blocked)
+
+
+def ask_to_retry(tx: Write, server: ServerName) -> bool:
+    """Let the running server try a server again; return False if nothing was ever sent there."""
+    query = destinations.update().where(destinations.c.server == server).values(retry_asked=True)
+    return tx.conn.execute(query).rowcount > 0
+
+
+def blocked(conn: Connection) -> frozenset[ServerName]:
+    """Return the servers that an operator has blocked."""
+    return frozenset(conn.execute(_BLOCKED).scalars())
+
+
+def to_retry(conn: Connection) -> frozenset[ServerName]:
+    """Return the servers that an operator wants to be tried again."""
+    return frozenset(conn.execute(_TO_RETRY).scalars())
+
+
+def retried(tx: Write) -> None:
+    """Forget which servers were to be tried again."""
+    tx.conn.execute(destinations.update().where(destinations.c.retry_asked).values(retry_asked=False))
+
+
+def _update(tx: Write, server: ServerName, **values: Any) -> None:
+    intern_destinations(tx, [server])
+    tx.conn.execute(destinations.update().where(destinations.c.server == server).values(**values))
+
+
+def _destination(row: Row[Any]) -> Destination:
+    return Destination(**row._mapping)
+
+
+_ROWS = sa.select(*(destinations.c[field.name] for field in fields(Destination)))
+_BLOCKED = sa.select(destinations.c.server).where(destinations.c.blocked)
+_TO_RETRY = sa.select(destinations.c.server).where(destinations.c.retry_asked)
+_NEW_CURSOR = sa.bindparam("new_cursor", type_=Number)
+_SAVE = (
+    destinations.update()
+    .where(destinations.c.server == sa.bindparam("of_server", type_=Key))
+    .values(
+        cursor=sa.case((destinations.c.cursor < _NEW_CURSOR, _NEW_CURSOR), else_=destinations.c.cursor),
+        **{
+            name: sa.bindparam(f"new_{name}", type_=destinations.c[name].type)
+            for name in ("in_flight", "failing_since", "tried_at", "retry_at", "error")
+        },
+    )
+)
