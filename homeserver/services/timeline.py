@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from federation.core.auth.rules import check
-from federation.core.auth.selection import CREATE, auth_slots
+from federation.core.auth.selection import CREATE, Slot, auth_slots
 from federation.core.errors import BadEvent, EventTooLarge, ProtocolError, Rejected
 from federation.core.errors import BadJson as NotCanonical
 from federation.core.events.content import Membership, PowerLevels
@@ -65,6 +65,18 @@ class Turn:
     def state(self) -> State:
         """The current state: slot to event."""
         return self.snapshot.state if self.snapshot is not None else EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """On what an event of ours is built."""
+
+    before: Snapshot
+    prev_events: list[EventID]
+    wanted: list[Slot]
+    """What of the state authorises it."""
+    state: Mapping[Slot, Event]
+    """That, the create event, and what stands in the event's own slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,30 +144,15 @@ class Timeline:
         A state event that says what stands there already, by the same sender, is not sent again. Raises `Forbidden` if
         the rules do not allow it, `BadJson` or `TooLarge` if it is no event.
         """
-        tx, version = turn.tx, turn.room.version
-        prevs, before = self._build_upon(turn)
-        wanted = auth_slots(draft.type, draft.sender, draft.state_key, draft.content, version)
-        standing = (draft.type, draft.state_key) if draft.state_key is not None else None
-        slots = self.names.slots(tx.conn, {*wanted, CREATE, *((standing,) if standing is not None else ())})
-        nids = {pair: nid for pair, slot in slots.items() if (nid := before.state.get(slot)) is not None}
-        found = self.events.by_nids(tx.conn, {*nids.values(), *prevs})
-        state = {pair: found[nid] for pair, nid in nids.items()}
-
-        old = state.get(standing) if standing is not None else None
+        tx = turn.tx
+        ground = self._ground(turn, draft)
+        old = ground.state.get((draft.type, draft.state_key)) if draft.state_key is not None else None
         if old is not None and old.sender == draft.sender and old.content == draft.content and old.redacted_by is None:
             return old
-        pdu = self._build(
-            draft, version,
-            [found[nid].event_id for nid in prevs],
-            [state[pair].event_id for pair in wanted if pair in state],
-            depth=turn.room.depth + 1, now_ms=self.clock.now_ms(),
-        )  # fmt: skip
-        auth_state = {pair: state[pair].pdu for pair in wanted if pair in state}
-        create = state.get(CREATE)
-        self._check(pdu, auth_state, create.pdu if create is not None else None)
+        pdu = self._draft(turn, draft, ground)
         target = self._redaction_target(turn, pdu) if pdu.type == REDACTION else None
         there_before = self.current.servers.servers(tx.conn, turn.room.nid)
-        event = self.store(turn, pdu, before)
+        event = self.store(turn, pdu, ground.before)
         if target is not None:
             self.redactions.apply(tx, target, event)
         elif pdu.redacts is not None:
@@ -164,6 +161,34 @@ class Timeline:
         if len(there) > 1:
             self.deliver(tx, event, there - {self.server_name})
         return event
+
+    def propose(self, turn: Turn, draft: Draft) -> Pdu:
+        """Return an event that the room would take now, and store nothing. Raises what `append` raises."""
+        return self._draft(turn, draft, self._ground(turn, draft))
+
+    def _ground(self, turn: Turn, draft: Draft) -> _Ground:
+        conn = turn.tx.conn
+        prevs, before = self._build_upon(turn)
+        wanted = auth_slots(draft.type, draft.sender, draft.state_key, draft.content, turn.room.version)
+        standing = (draft.type, draft.state_key) if draft.state_key is not None else None
+        slots = self.names.slots(conn, {*wanted, CREATE, *((standing,) if standing is not None else ())})
+        nids = {pair: nid for pair, slot in slots.items() if (nid := before.state.get(slot)) is not None}
+        found = self.events.by_nids(conn, {*nids.values(), *prevs})
+        return _Ground(
+            before, [found[nid].event_id for nid in prevs], wanted, {pair: found[nid] for pair, nid in nids.items()}
+        )
+
+    def _draft(self, turn: Turn, draft: Draft, ground: _Ground) -> Pdu:
+        authorising = {pair: ground.state[pair] for pair in ground.wanted if pair in ground.state}
+        pdu = self._build(
+            draft, turn.room.version, ground.prev_events, [event.event_id for event in authorising.values()],
+            depth=turn.room.depth + 1, now_ms=self.clock.now_ms(),
+        )  # fmt: skip
+        create = ground.state.get(CREATE)
+        self._check(
+            pdu, {pair: event.pdu for pair, event in authorising.items()}, create.pdu if create is not None else None
+        )
+        return pdu
 
     def _build_upon(self, turn: Turn) -> tuple[tuple[EventNid, ...], Snapshot]:
         """Return the extremities on which the next event of ours builds, and the state before it."""
