@@ -8,8 +8,7 @@ tracebacks). `log = structlog.get_logger()` is how a module gets its logger.
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -74,16 +73,6 @@ def configure(settings: Logging) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # We write one line a request ourselves.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-
-
-@contextmanager
-def within_request(identifier: str) -> Iterator[None]:
-    """Put `identifier` on every line that is written in the block."""
-    token = request_id.set(identifier)
-    try:
-        yield
-    finally:
-        request_id.reset(token)
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> MutableMapping[str, Any]:

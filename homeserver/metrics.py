@@ -50,6 +50,7 @@ class Metrics:
             buckets=REQUEST_SECONDS,
             registry=self.registry,
         )
+        self._of_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pending = Gauge(
             "isthmus_http_requests_pending", "Requests that are being worked on.", registry=self.registry
         )
@@ -75,8 +76,15 @@ class Metrics:
 
     def request_answered(self, endpoint: str, method: str, status: int, seconds: float) -> None:
         """Count a request; `endpoint` is the path as the route has it, with names for its parts."""
-        self._requests.labels(endpoint, method, str(status)).inc()
-        self._request_seconds.labels(endpoint, method).observe(seconds)
+        series = self._of_requests.get((endpoint, method, status))
+        if series is None:
+            series = (
+                self._requests.labels(endpoint, method, str(status)),
+                self._request_seconds.labels(endpoint, method),
+            )
+            self._of_requests[endpoint, method, status] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def watch_pending(self, count: Callable[[], int]) -> None:
         """Take the number of requests that are being worked on from `count` whenever it is asked for."""

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import pytest
 import structlog
@@ -70,9 +71,13 @@ def test_secrets_are_told_by_their_name(name: str, form: str, capsys: pytest.Cap
 def test_a_line_names_the_request_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Logging(format="json"))
     log = structlog.get_logger()
-    with logs.within_request("r1"):
+
+    def work() -> None:
+        logs.request_id.set("r1")
         log.info("inside")
         logging.getLogger("library").warning("inside a library")
+
+    copy_context().run(work)
     log.info("outside")
 
     inside, library, outside = map(json.loads, capsys.readouterr().err.splitlines())

@@ -47,8 +47,11 @@ async def sync(call: Call, query: SyncQuery) -> Answer:
         timeout_ms=max(query.timeout, 0),
         state_after=query.state_after,
     )
-    async with services.presence.syncing(who, query.set_presence):
+    device = await services.presence.sync_begins(who, query.set_presence)
+    try:
         return Answer(await services.sync.sync(request))
+    finally:
+        services.presence.sync_ends(device)
 
 
 async def _filter(call: Call, text: str) -> Filter:

@@ -34,23 +34,19 @@ from homeserver.errors import (
 )
 from homeserver.http.bodies import JsonObject, convert, convert_query, parse_object, parse_signed, refuse_nul
 from homeserver.http.packing import pieces_of
+from homeserver.http.ready import CORS, JSON, json_response
 from homeserver.http.routing import Answer, Auth, Call, Endpoint, Reply, Router
 from homeserver.http.servers import Places, claimed, verify
-from homeserver.logs import within_request
+from homeserver.logs import request_id
 from homeserver.model.accounts import Requester
 from homeserver.services import Services
 
 log = structlog.get_logger()
 
 SLOWEST_BODY_SECONDS = 60.0
+MOST_PARAMETERS = 200
+"""Of a query."""
 
-# https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization",
-    "Access-Control-Expose-Headers": "ETag, Retry-After",
-}
 OLD_PREFIXES = (
     ("/_matrix/client/r0/", "/_matrix/client/v3/"),
     ("/_matrix/media/r0/", "/_matrix/media/v3/"),
@@ -79,12 +75,10 @@ class Door:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         self.count += 1
-        with within_request(f"{id(self):x}-{self.count}"):
-            return await self._answer(request)
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        # Each request has a task, and so a context, of its own: what is set here nobody else sees.
+        request_id.set(f"{id(self):x}-{self.count}")
+        clock = self.services.clock
+        started = clock.monotonic()
         path = _path(request)
         endpoint: Endpoint | None = None
         try:
@@ -93,7 +87,7 @@ class Door:
                 response: web.StreamResponse = web.Response(headers=CORS)
             else:
                 assert endpoint is not None
-                response = _response(await self._ask_in_turn(request, endpoint, values))
+                response = _response(request, await self._ask_in_turn(request, endpoint, values), clock.now_ms())
         except MatrixError as error:
             response = error_response(error)
         except (ConnectionResetError, asyncio.CancelledError):
@@ -101,7 +95,7 @@ class Door:
         except Exception:
             log.exception("request_failed", method=request.method, path=path)
             response = fault_response()
-        seconds = loop.time() - started
+        seconds = clock.monotonic() - started
         self.observe(endpoint.path if endpoint is not None else "unknown", request.method, response.status, seconds)
         log.debug("request", method=request.method, path=path, status=response.status, ms=round(seconds * 1000, 1))
         return response
@@ -148,7 +142,8 @@ class Door:
         arguments = endpoint.arguments(values)
         if endpoint.query is not None:
             arguments["query"] = convert_query(_query(request, endpoint.query), endpoint.query)
-        await _encourage(request)
+        if "Expect" in request.headers:
+            await _encourage(request)
         if endpoint.body is not None:
             arguments["body"] = await self._body(request, endpoint.body)
         elif not endpoint.raw_body and request.can_read_body:
@@ -316,15 +311,28 @@ def _query(request: web.BaseRequest, wanted: type[msgspec.Struct]) -> dict[str, 
     """Return the query's parameters; one that the struct wants as a list is a list."""
     # `request.query_string` is decoded once already.
     raw = request.raw_path.partition("?")[2]
+    if "%" not in raw and "+" not in raw and raw.count("&") < MOST_PARAMETERS:
+        # Nothing is escaped, as in the query of nearly every sync.
+        found: dict[str, list[str]] = {}
+        for part in raw.split("&") if raw else ():
+            name, _, value = part.partition("=")
+            if part:
+                found.setdefault(name, []).append(value)
+    else:
+        found = _unescaped(raw)
+    lists = _lists(wanted)
+    return {name: values if name in lists else values[0] for name, values in found.items()}
+
+
+def _unescaped(raw: str) -> dict[str, list[str]]:
     try:
-        found = parse_qs(raw, keep_blank_values=True, errors="strict", max_num_fields=200)
+        found = parse_qs(raw, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
     except ValueError as error:
         raise InvalidParam(f"The query is not valid: {error}") from error
     for name, values in found.items() if "%00" in raw else ():
         for value in values:
             refuse_nul(value, name)
-    lists = _lists(wanted)
-    return {name: values if name in lists else values[0] for name, values in found.items()}
+    return found
 
 
 @cache
@@ -334,17 +342,19 @@ def _lists(wanted: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(f.encode_name for f in fields if getattr(f.type, "__origin__", None) in (list, tuple))
 
 
-def _response(reply: Reply) -> web.StreamResponse:
+def _response(request: web.BaseRequest, reply: Reply, now_ms: int) -> web.StreamResponse:
+    if isinstance(reply, Answer):
+        if reply.status == 200 and not reply.headers and reply.content_type == JSON:
+            return json_response(request, reply.body, now_ms)
+        return web.Response(
+            body=reply.body, status=reply.status, headers={**CORS, **reply.headers}, content_type=reply.content_type
+        )
     if isinstance(reply, web.StreamResponse):
         if not reply.prepared:
             for name, value in CORS.items():
                 reply.headers.setdefault(name, value)
         return reply
-    if isinstance(reply, Answer):
-        return web.Response(
-            body=reply.body, status=reply.status, headers={**CORS, **reply.headers}, content_type=reply.content_type
-        )
-    return web.Response(body=orjson.dumps(reply), headers=CORS, content_type="application/json")
+    return json_response(request, orjson.dumps(reply), now_ms)
 
 
 def error_response(error: MatrixError) -> web.Response:
@@ -364,4 +374,4 @@ def fault_response() -> web.Response:
 
 
 def _error_body(status: int, body: dict[str, Any]) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, headers=CORS, content_type="application/json")
+    return web.Response(body=orjson.dumps(body), status=status, headers=CORS, content_type=JSON)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from homeserver.http.door import CORS
+from homeserver.http.ready import CORS
 from homeserver.model.media import OCTETS
 from homeserver.services.media.downloads import Download
 

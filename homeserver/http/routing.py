@@ -221,6 +221,7 @@ class Router:
     def __init__(self, modules: typing.Iterable[Routes]) -> None:
         """Take the endpoints of all modules. Raises ValueError where two claim one place."""
         self._root = _Node()
+        self._plain: dict[str, _Node] = {}
         for routes in modules:
             for endpoint in routes.endpoints:
                 node = self._root
@@ -233,6 +234,8 @@ class Router:
                 if endpoint.method in node.methods:
                     raise ValueError(f"{endpoint.method} {endpoint.path} is claimed twice")
                 node.methods[endpoint.method] = endpoint
+                if not endpoint.names:
+                    self._plain[endpoint.path] = node
 
     def find(self, raw_path: str) -> tuple[Mapping[str, Endpoint], list[str]] | None:
         """Return the endpoints at a percent-encoded path by method, and the values of its variables; None if unknown.
@@ -240,6 +243,9 @@ class Router:
         Raises UnicodeDecodeError for a variable that is not UTF-8.
         """
         values: list[str] = []
+        node = self._plain.get(raw_path)
+        if node is not None:
+            return node.methods, values
         node = self._descend(self._root, raw_path.split("/")[1:], 0, values)
         return (node.methods, values) if node is not None else None
 

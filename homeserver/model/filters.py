@@ -77,7 +77,7 @@ class RoomEventFilter(EventFilter, frozen=True, dict=True):
 
     def matches(self, event: Event) -> bool:
         """Return whether an event of a room passes, but for `related_by_*`, which the event alone cannot tell."""
-        if self._passes_all:
+        if self.passes_all:
             return True
         return (
             self._wants_type(event.type)
@@ -91,7 +91,8 @@ class RoomEventFilter(EventFilter, frozen=True, dict=True):
         return (self.rooms is None or room_id in self.rooms) and room_id not in self.not_rooms
 
     @cached_property
-    def _passes_all(self) -> bool:
+    def passes_all(self) -> bool:
+        """Whether it lets every event of every room pass."""
         return (
             self.types is None
             and not self.not_types

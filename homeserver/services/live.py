@@ -10,8 +10,7 @@ their own, which starts anew with the process.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from homeserver.clock import Clock
@@ -36,7 +35,7 @@ class Feed:
     personal: int = 0
     """Newest position of what is the user's own: account data, to-device messages, memberships, invites."""
     rooms_changed: dict[RoomNid, int] = field(default_factory=dict)
-    """Newest position of each joined room that changed since the feed began."""
+    """A position at or after the newest of each joined room that changed since the feed began; the last one is last."""
     newest: int = 0
     newest_ephemeral: int = 0
     began: int = 0
@@ -48,12 +47,25 @@ class Feed:
     _early: list[tuple[int, RoomNid, bool]] | None = field(default_factory=list)
     """Memberships that changed while the rooms were being loaded."""
 
+    def changed_since(self, position: int) -> list[RoomNid]:
+        """Return the joined rooms that may have changed after a position at or after `began`."""
+        found = []
+        for room, newest in reversed(self.rooms_changed.items()):
+            if newest <= position:
+                break
+            found.append(room)
+        return found
+
     def wake(self) -> None:
         """Let everyone who waits look again."""
         for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _wake(waiter)
         self.waiters.clear()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Live:
@@ -76,22 +88,26 @@ class Live:
         """How many requests wait for news."""
         return sum(len(feed.waiters) for feed in self._feeds.values())
 
-    @asynccontextmanager
-    async def feed(self, user: UserNid, load: LoadRooms) -> AsyncIterator[Feed]:
-        """Yield the feed of a user, loading their rooms if it is new; it is kept as long as someone reads it."""
+    async def enter(self, user: UserNid, load: LoadRooms) -> Feed:
+        """Return the feed of a user, loading their rooms if it is new; it is kept until the reader has left again."""
         feed = self._feeds.get(user)
         if feed is None:
             feed = self._feeds[user] = Feed(user)
             self._loading[user] = asyncio.create_task(self._load(feed, load))
         feed.readers += 1
-        try:
-            loading = self._loading.get(user)
-            if loading is not None:
+        loading = self._loading.get(user)
+        if loading is not None:
+            try:
                 await asyncio.shield(loading)
-            yield feed
-        finally:
-            feed.readers -= 1
-            feed.used_at = self._clock.monotonic()
+            except BaseException:
+                self.leave(feed)
+                raise
+        return feed
+
+    def leave(self, feed: Feed) -> None:
+        """Take note that a reader who has entered reads the feed no longer."""
+        feed.readers -= 1
+        feed.used_at = self._clock.monotonic()
 
     async def _load(self, feed: Feed, load: LoadRooms) -> None:
         try:
@@ -116,14 +132,15 @@ class Live:
         """Return when the feed has something newer than these, or when the time is over."""
         if self.closing or feed.newest > position or feed.newest_ephemeral > ephemeral:
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
         feed.waiters.add(waiter)
+        # Cheaper than `asyncio.timeout`, which cancels the task and catches that.
+        timer = loop.call_later(seconds, _wake, waiter)
         try:
-            async with asyncio.timeout(seconds):
-                await waiter
-        except TimeoutError:
-            return
+            await waiter
         finally:
+            timer.cancel()
             feed.waiters.discard(waiter)
 
     def close(self) -> None:
@@ -146,7 +163,9 @@ class Live:
         self.position = max(self.position, position)
         for feed in self._by_room.get(room, ()):
             feed.newest = max(feed.newest, position)
-            feed.rooms_changed[room] = position
+            # Whatever comes last stands last, with the highest number.
+            feed.rooms_changed.pop(room, None)
+            feed.rooms_changed[room] = feed.newest
             self._wake(feed)
 
     def member_moved(self, position: int, user: UserNid, room: RoomNid, joined: bool) -> None:

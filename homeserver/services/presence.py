@@ -7,8 +7,7 @@ each reader.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Collection, Set
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +50,7 @@ BEFORE_THE_START = DeviceNid(0)
 
 
 @dataclass(slots=True)
-class _Device:
+class Device:
     """What a device says of its user, and until when that counts while no sync of it waits."""
 
     state: PresenceState
@@ -72,7 +71,7 @@ class _Person:
     status_msg: str | None
     last_active_at: int
     state: PresenceState = PresenceState.OFFLINE
-    devices: dict[DeviceNid, _Device] = field(default_factory=dict)
+    devices: dict[DeviceNid, Device] = field(default_factory=dict)
     serial: int = 0
     """Of the last change that others can see."""
 
@@ -133,26 +132,28 @@ class Presence:
             return {"presence": str(PresenceState.OFFLINE)}
         return _content(PresenceState.OFFLINE, stored.status_msg, max(0, self._clock.now_ms() - stored.last_active_at))
 
-    @asynccontextmanager
-    async def syncing(self, who: Requester, wanted: PresenceState) -> AsyncIterator[None]:
-        """Show the user as `wanted` while a sync of their device runs, and a little longer.
+    async def sync_begins(self, who: Requester, wanted: PresenceState) -> Device | None:
+        """Show the user as `wanted` while their device syncs, and a little longer; `sync_ends` takes the result.
 
         With OFFLINE the sync shows nothing of them: https://spec.matrix.org/v1.19/client-server-api/#syncing.
         """
         if not self._enabled or wanted is PresenceState.OFFLINE:
-            yield
-            return
-        person = await self._person(who.user, who.user_id)
+            return None
+        person = self._people.get(who.user) or await self._person(who.user, who.user_id)
         device = self._device(person, who.device)
-        if self._clock.monotonic() >= device.settled_at:
+        same = device.state is wanted and person.state is wanted
+        if not same and self._clock.monotonic() >= device.settled_at:
             if wanted is PresenceState.ONLINE and device.state is not PresenceState.ONLINE:
                 person.last_active_at = self._clock.now_ms()
             device.state = wanted
         device.syncs += 1
-        self._judge(person)
-        try:
-            yield
-        finally:
+        if not same:
+            self._judge(person)
+        return device
+
+    def sync_ends(self, device: Device | None) -> None:
+        """Take note that a sync has ended, by what `sync_begins` returned."""
+        if device is not None:
             device.syncs -= 1
             device.until = self._clock.monotonic() + GONE_SECONDS
 
@@ -243,7 +244,7 @@ class Presence:
 
         until = self._clock.monotonic() + GONE_SECONDS
         for person in await self._db.read(load):
-            person.devices[BEFORE_THE_START] = _Device(person.state, until)
+            person.devices[BEFORE_THE_START] = Device(person.state, until)
             if self._people.setdefault(person.user, person) is person:
                 self._tell(person)
 
@@ -310,10 +311,10 @@ class Presence:
             self._people.move_to_end(user, last=False)
         return known
 
-    def _device(self, person: _Person, device: DeviceNid) -> _Device:
+    def _device(self, person: _Person, device: DeviceNid) -> Device:
         found = person.devices.get(device)
         if found is None:
-            found = person.devices[device] = _Device(PresenceState.OFFLINE, 0.0)
+            found = person.devices[device] = Device(PresenceState.OFFLINE, 0.0)
         return found
 
     def _judge(self, person: _Person, *, changed: bool = False) -> None:

@@ -3,7 +3,6 @@
 Runs on the event loop; events come in after their commit, in the order of their positions.
 """
 
-from bisect import bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
@@ -98,8 +97,13 @@ class Recent:
             return None
         if not window.events or window.events[-1].at <= position:
             return []
-        events = list(window.events)
-        return events[bisect_right(events, position, key=lambda event: event.at) :]
+        found = []
+        for event in reversed(window.events):
+            if event.at <= position:
+                break
+            found.append(event)
+        found.reverse()
+        return found
 
     def receipts_since(self, room: RoomNid, position: int) -> list[Receipt]:
         """Return the public receipts of a room after a position to which `since` reaches back."""

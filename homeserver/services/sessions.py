@@ -12,6 +12,7 @@ https://spec.matrix.org/v1.19/client-server-api/#account-locking
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from federation.core.ids import DeviceID, UserID
 from homeserver.clock import Clock, Ids
@@ -31,8 +32,7 @@ LONGEST_TEXT = 500
 """Characters kept of a client's address and of the name of its software."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """When a device last made a request, and from where."""
 
     at: int

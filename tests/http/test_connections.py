@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -329,3 +330,36 @@ async def test_requests_in_a_row_are_answered_in_order(world: World, alice: User
     assert [json.loads(part.partition(b"HTTP/1.1")[0])["user_id"] for part in bodies[:-1]] == [
         user.user_id for user in askers
     ]
+
+
+@pytest.mark.parametrize("last", [False, True])
+async def test_answers_have_all_their_headers_whether_the_connection_stays_or_not(
+    world: World, alice: User, last: bool
+) -> None:
+    answer = await ask(world, request(f"GET {WHO}", user=alice, last=last))
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert HEADERS_OF_CORS.items() <= answer.headers.items()
+    assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 60  # noqa: TID251
+    assert answer.headers.get("connection", "") == ("close" if last else "")
+
+
+async def test_an_old_client_is_told_that_its_connection_ends(world: World, alice: User) -> None:
+    raw = f"GET {WHO} HTTP/1.0\r\nAuthorization: Bearer {alice.token}\r\n\r\n".encode()
+    assert json.loads((await talk(world, raw)).partition(b"\r\n\r\n")[2])["user_id"] == alice.user_id
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=1&limit=5", "&&limit=1&", "a&limit=1", "lim%69t=1", "a=b+c&limit=1", "a=b=c&limit=1"]
+)
+async def test_a_query_means_the_same_with_and_without_escapes(world: World, alice: User, query: str) -> None:
+    room = await alice.creates_room()
+    path = f"{CLIENT}/rooms/{q(room)}/messages?dir=b&{query}"
+    answer = await ask(world, request(f"GET {path}", user=alice))
+    assert len(json.loads(answer.body)["chunk"]) == 1
+
+
+@pytest.mark.parametrize("last", ["b", "%62"])
+async def test_a_query_with_too_many_parameters_is_refused(world: World, alice: User, last: str) -> None:
+    query = "&".join(f"a{number}=1" for number in range(200))
+    answer = await ask(world, request(f"GET {WHO.replace('account/whoami', 'sync')}?{query}&{last}=1", user=alice))
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")

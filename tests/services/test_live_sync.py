@@ -218,7 +218,8 @@ async def test_what_happens_while_a_feed_is_loaded_is_looked_for_in_the_database
         live.ring_room(101, room)
         return 100, {room}
 
-    async with live.feed(user, load) as feed:
-        assert feed.began == 101
-        async with asyncio.timeout(5):
-            await live.wait(feed, 100, 0, 60)
+    feed = await live.enter(user, load)
+    assert feed.began == 101
+    async with asyncio.timeout(5):
+        await live.wait(feed, 100, 0, 60)
+    live.leave(feed)

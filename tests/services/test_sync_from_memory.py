@@ -50,6 +50,7 @@ class Witness:
         self._given: tuple[SyncRequest, Passing, LazyMembers, bytes | None, SyncToken, int] | None = None
         self.compared = 0
         self.with_rooms = 0
+        self.quiet_ones = 0
 
     def answer(
         self, answer: Callable[..., tuple[bytes, SyncToken] | None], memory: FromMemory, request: SyncRequest,
@@ -62,6 +63,17 @@ class Witness:
             assert found[1].position >= since.position, "a token went back"
             self._given = (request, passing, before, found[0], found[1], memory.live.position)
         return found
+
+    def quiet(
+        self, quiet: Callable[..., SyncToken | None], memory: FromMemory, request: SyncRequest, feed: Feed
+    ) -> SyncToken | None:
+        token = quiet(memory, request, feed)
+        if token is not None:
+            assert request.since is not None
+            passing = self._sync.passing.since(request.since.ephemeral, feed)
+            self._given = (request, passing, memory.lazy, b"", token, memory.live.position)
+            self.quiet_ones += 1
+        return token
 
     async def compare(self) -> None:
         """Compare the answer given last, unless it was not from memory."""
@@ -102,7 +114,13 @@ def witness(world: World, monkeypatch: pytest.MonkeyPatch) -> Witness:
     def answer(*args: Any) -> tuple[bytes, SyncToken] | None:
         return watching.answer(original, *args)
 
+    original_quiet = FromMemory.quiet_since
+
+    def quiet(*args: Any) -> SyncToken | None:
+        return watching.quiet(original_quiet, *args)
+
     monkeypatch.setattr(FromMemory, "answer", answer)
+    monkeypatch.setattr(FromMemory, "quiet_since", quiet)
     return watching
 
 
@@ -219,4 +237,10 @@ async def test_what_memory_answers_is_what_the_database_would(world: World, witn
         for device in house.chance.sample(house.devices, 4):
             await house.sync(device)
             await witness.compare()
+        if house.chance.random() < 0.2:
+            # Once more, with nothing new as a rule.
+            await house.sync(house.devices[0])
+            await house.sync(house.devices[0])
+            await witness.compare()
     assert witness.with_rooms > 40
+    assert witness.quiet_ones > 10

@@ -40,15 +40,23 @@ class Sync:
             await self._acknowledge(request, since)
         wait_ms = 0 if request.full_state or since is None else min(request.timeout_ms, LONGEST_WAIT_MS)
         deadline = self.clock.monotonic() + wait_ms / 1000
-        async with self.live.feed(request.who.user, self._joined_rooms) as feed:
+        feed = await self.live.enter(request.who.user, self._joined_rooms)
+        try:
             while True:
-                answer = await self._look(request, feed)
+                quiet = self.memory.quiet_since(request, feed)
+                if quiet is None:
+                    answer = await self._look(request, feed)
+                    if answer.mail is not None:
+                        self.given[request.who.device] = answer.mail
+                    if not answer.empty:
+                        return answer.body
+                    quiet = answer.token
                 left = deadline - self.clock.monotonic()
-                if answer.mail is not None:
-                    self.given[request.who.device] = answer.mail
-                if not answer.empty or left <= 0 or since is None or self.live.closing:
-                    return answer.body
-                await self.live.wait(feed, answer.token.position, answer.token.ephemeral, left)
+                if left <= 0 or since is None or self.live.closing:
+                    return pieces.nothing(quiet)
+                await self.live.wait(feed, quiet.position, quiet.ephemeral, left)
+        finally:
+            self.live.leave(feed)
 
     async def _look(self, request: SyncRequest, feed: Feed) -> Assembled:
         """Return what there is to tell now."""
@@ -59,7 +67,7 @@ class Sync:
             found = self.memory.answer(request, since, feed, passing)
             if found is not None:
                 body, token = found
-                return Assembled(body or pieces.nothing(token), not body, token)
+                return Assembled(body, not body, token)
         return await self.db.read(lambda conn: self.assembler.assemble(conn, request, passing))
 
     async def _joined_rooms(self, user: UserNid) -> tuple[int, set[RoomNid]]:

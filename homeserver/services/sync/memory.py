@@ -5,7 +5,7 @@ else it gives up (`None`), and the answer is assembled from the database. Both s
 """
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import orjson
@@ -36,12 +36,27 @@ from homeserver.storage.relations import relation_of
 from homeserver.storage.snapshots import Snapshots
 
 FRESH_MS = 1000
-"""For so long an event's bytes serve all readers; their `age` is off by no more."""
-MOST_SPLICED = 2000
+"""For so long what was written for one reader serves others; the `age` of events is off by no more."""
+MOST_SHARED = 500
+"""Timelines kept for other readers."""
+
+
+NONE = Counts()
+_STATE_NAMES = {name: b',"%b":' % name.encode() for name in ("state", "state_after", "org.matrix.msc4222.state_after")}
 
 
 class _GiveUp(Exception):
     """Memory does not hold what the answer needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    """The newest events of a room, as all see them who have sent none of them and filter nothing."""
+
+    made_at: int
+    raw: list[Event]
+    body: bytes
+    senders: frozenset[UserNid]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,24 @@ class FromMemory:
     lazy: LazyMembers
     clock: Clock
     boot: str
-    _spliced: OrderedDict[EventNid, tuple[int, bytes]] = field(default_factory=OrderedDict)
+    _shared: OrderedDict[tuple[RoomNid, EventNid], _Timeline] = field(default_factory=OrderedDict)
+    """By the room and the first event."""
+
+    def quiet_since(self, request: SyncRequest, feed: Feed) -> SyncToken | None:
+        """Return the token of an answer that has nothing to tell, or None if there may be something."""
+        since = request.since
+        if (
+            since is None
+            or request.full_state
+            or feed.newest > since.position
+            or feed.newest_ephemeral > since.ephemeral
+            or since.position < feed.began
+            or since.to_device != since.position
+            or since.boot != self.boot
+        ):
+            return None
+        position = max(self.live.position, since.position)
+        return SyncToken(position, self.live.ephemeral, self.boot, position)
 
     def answer(
         self, request: SyncRequest, since: SyncToken, feed: Feed, passing: Passing
@@ -87,12 +119,13 @@ class FromMemory:
         presence = presence_section(passing.presence, request.filter.presence, ignored)
         if not rooms and presence is None:
             return b"", token
-        sections: dict[str, bytes | None] = {
-            "next_batch": orjson.dumps(str(token)),
-            "rooms": pieces.mapped([("join", pieces.mapped(rooms))]) if rooms else None,
-            "presence": presence,
-        }
-        return pieces.sections(sections), token
+        parts = [b'{"next_batch":"', str(token).encode(), b'"']
+        if rooms:
+            parts += [b',"rooms":{"join":', pieces.mapped(rooms), b"}"]
+        if presence is not None:
+            parts += [b',"presence":', presence]
+        parts.append(b"}")
+        return b"".join(parts), token
 
     def _rooms(
         self, request: SyncRequest, since: SyncToken, feed: Feed, passing: Passing, ignored: Collection[UserID],
@@ -101,10 +134,9 @@ class FromMemory:
         typing: dict[RoomNid, bytes] = {}
         if request.filter.room.ephemeral.wants("m.typing"):
             typing = {room: typing_event(typists, ignored) for room, typists in passing.typing_changed.items()}
-        changed = {room for room, newest in feed.rooms_changed.items() if newest > since.position}
-        found = (
-            self._room(request, since, room, typing.get(room), ignored, position) for room in changed | typing.keys()
-        )
+        changed = feed.changed_since(since.position)
+        changed += [room for room in typing if room not in changed]
+        found = [self._room(request, since, room, typing.get(room), ignored, position) for room in changed]
         return [ready for ready in found if ready is not None]
 
     def _room(
@@ -129,45 +161,59 @@ class FromMemory:
             ephemeral = []
         if not raw and not ephemeral:
             return None
-        _check_plain(raw, min(wanted.room.timeline.limit or DEFAULT_LIMIT, 1000))
-        shown = [event for event in raw if wanted.room.timeline.matches(event) and event.sender not in ignored]
-        start = raw[0].at - 1 if raw else since.position
-        timeline = pieces.mapped(
-            (
-                ("events", pieces.listed(self._rendered(request.who, event) for event in shown)),
-                ("limited", b"false"),
-                ("prev_batch", orjson.dumps(str(PageToken(start)))),
-            )
-        )
+        timeline, shown = self._timeline(request, since, raw, ignored)
         state = self._senders(request.who, wanted, shown, since.position, position)
         unread = self._unread(request.who, room, ignored)
         by_thread = wanted.room.timeline.unread_thread_notifications
-        counted = unread.threads.get(MAIN, Counts()) if by_thread else unread.total()
-        sections: dict[str, bytes | None] = {
-            "timeline": timeline,
-            request.state_after or "state": pieces.events(state),
-            "ephemeral": pieces.events(ephemeral),
-            "account_data": b'{"events":[]}',
-            "unread_notifications": counted.as_json(),
-        }
+        counted = unread.threads.get(MAIN, NONE) if by_thread else unread.total()
+        parts = [
+            b'{"timeline":',
+            timeline,
+            _STATE_NAMES[request.state_after or "state"],
+            pieces.events(state),
+            b',"ephemeral":',
+            pieces.events(ephemeral),
+            b',"account_data":{"events":[]},"unread_notifications":',
+            counted.as_json(),
+        ]
         if by_thread:
             threads = [(thread, one.as_json()) for thread, one in unread.threads.items() if thread != MAIN]
-            sections["unread_thread_notifications"] = pieces.mapped(threads) if threads else None
-        return room_id, pieces.sections(sections)
+            if threads:
+                parts += [b',"unread_thread_notifications":', pieces.mapped(threads)]
+        parts.append(b"}")
+        return room_id, b"".join(parts)
 
-    def _rendered(self, who: Requester, event: Event) -> bytes:
+    def _timeline(
+        self, request: SyncRequest, since: SyncToken, raw: list[Event], ignored: Collection[UserID]
+    ) -> tuple[bytes, list[Event]]:
+        """Return the timeline and the events in it. What one reader gets serves the others who get the same."""
+        who, wanted = request.who, request.filter.room.timeline
+        limit = min(wanted.limit or DEFAULT_LIMIT, 1000)
+        if not raw:
+            return _written([], since.position), raw
+        if len(raw) > limit:
+            raise _GiveUp
         now_ms = self.clock.now_ms()
-        if event.sender_nid == who.user:
-            transaction_id = self.recent.transaction_id(event.nid, who.device)
-            return splice(event, now_ms=now_ms, membership="join", room_id=False, transaction_id=transaction_id)
-        known = self._spliced.get(event.nid)
-        if known is not None and now_ms - known[0] < FRESH_MS:
-            return known[1]
-        item = splice(event, now_ms=now_ms, membership="join", room_id=False)
-        self._spliced[event.nid] = (now_ms, item)
-        if len(self._spliced) > MOST_SPLICED:
-            self._spliced.popitem(last=False)
-        return item
+        key = (raw[0].room, raw[0].nid)
+        same = self._shared.get(key)
+        # Events that were redacted meanwhile are others.
+        if same is None or same.raw != raw or now_ms - same.made_at > FRESH_MS:
+            _check_plain(raw)
+            body = _written(
+                (splice(event, now_ms=now_ms, membership="join", room_id=False) for event in raw), raw[0].at - 1
+            )
+            same = self._shared[key] = _Timeline(now_ms, raw, body, frozenset(event.sender_nid for event in raw))
+            if len(self._shared) > MOST_SHARED:
+                self._shared.popitem(last=False)
+        if who.user not in same.senders and not ignored and wanted.passes_all:
+            return same.body, raw
+        shown = [event for event in raw if wanted.matches(event) and event.sender not in ignored]
+        return _written((self._own(who, event, now_ms) for event in shown), raw[0].at - 1), shown
+
+    def _own(self, who: Requester, event: Event, now_ms: int) -> bytes:
+        own = event.sender_nid == who.user
+        transaction_id = self.recent.transaction_id(event.nid, who.device) if own else None
+        return splice(event, now_ms=now_ms, membership="join", room_id=False, transaction_id=transaction_id)
 
     def _receipts(self, who: Requester, found: list[Receipt], ignored: Collection[UserID]) -> list[bytes]:
         user_ids: dict[UserNid, UserID] = {}
@@ -225,10 +271,13 @@ class FromMemory:
         return grown
 
 
-def _check_plain(events: list[Event], limit: int) -> None:
+def _written(items: Iterable[bytes], before: int) -> bytes:
+    """Return a timeline of ready events that begins after a position."""
+    return b'{"events":%b,"limited":false,"prev_batch":"%b"}' % (pieces.listed(items), str(PageToken(before)).encode())
+
+
+def _check_plain(events: list[Event]) -> None:
     """Give up on what needs more than the events themselves."""
-    if len(events) > limit:
-        raise _GiveUp
     ids = {event.event_id for event in events} if len(events) > 1 else set()
     for event in events:
         if event.is_state or event.redacted_by is not None or event.snapshot is None or event.room_snapshot is not None:

@@ -8,7 +8,7 @@ and, for threads, https://spec.matrix.org/v1.19/client-server-api/#threaded-read
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -63,10 +63,11 @@ class Unread:
 
     def total(self) -> Counts:
         """Return the counts of the whole room."""
-        return Counts(
-            sum(counts.notifications for counts in self.threads.values()),
-            sum(counts.highlights for counts in self.threads.values()),
-        )
+        total = Counts()
+        for counts in self.threads.values():
+            total.notifications += counts.notifications
+            total.highlights += counts.highlights
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,8 @@ class UnreadCounts:
 
     def grown(self, user: UserNid, unread: Unread, since: list[Event]) -> Unread | None:
         """Return the counts with the messages that came since, remembered; None if it takes the database to know."""
-        grown = replace(unread, counted_to=since[-1].at, threads=_copied(unread.threads))
+        threads = _copied(unread.threads)
+        grown = Unread(since[-1].at, unread.read, unread.rules, unread.context, unread.ignored, threads)
         try:
             for event in since:
                 if event.is_state or event.type == REDACTION:
