@@ -43,7 +43,9 @@ from homeserver.services.live import Live
 from homeserver.services.login import LogIn
 from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
+from homeserver.services.neighbours import Neighbours
 from homeserver.services.openid import OpenId
+from homeserver.services.outgoing import Outgoing
 from homeserver.services.passwords import Passwords
 from homeserver.services.presence import Presence
 from homeserver.services.profiles import Profiles
@@ -56,6 +58,9 @@ from homeserver.services.redactions import Redactions
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.relations import Relations
+from homeserver.services.remote_profiles import RemoteProfiles
+from homeserver.services.remote_public_rooms import RemotePublicRooms
+from homeserver.services.remote_spaces import RemoteSpaces
 from homeserver.services.rendering import Rendering
 from homeserver.services.resolution import Resolution
 from homeserver.services.room_state import RoomState
@@ -116,6 +121,7 @@ class Application:
     async def start(self) -> list[str]:
         """Listen and start the loops; return the addresses listened at."""
         await self.services.server_keys.own.begin(self.db, self.services.clock)
+        await self.services.outgoing.start()
         await self.services.presence.recall()
         client = Listener(self.door, handler_cancellation=True, access_log=None)
         addresses = [await self._listen(client, place) for place in self.config.http.listen]
@@ -142,6 +148,7 @@ class Application:
         self.services.credentials.passwords.close()
         await self.services.media.close()
         await self.services.keyring.close()
+        await self.services.outgoing.stop()
         await self.services.client.close()
         await self.db.close()
 
@@ -202,12 +209,27 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     keyring = Keyring(own_keys.known, keys_of_others, client, clock, notaries)
     events = Events(names, config.caches.budget_bytes // 2)
     snapshots = Snapshots(config.caches.budget_bytes // 4 // BYTES_OF_A_STATE_ENTRY)
+    outgoing = Outgoing(server_name, db, events, clock, ids, client, config.federation)
     recent = Recent(live.position)
     resolution = Resolution(names, events, snapshots)
-    current_state = CurrentState(server_name, names, events, live, RoomServers())
+    room_servers = RoomServers()
+    neighbours = Neighbours(server_name, room_servers)
+    current_state = CurrentState(server_name, names, events, live, room_servers)
     redactions = Redactions(names, events, recent)
     timeline = Timeline(
-        server_name, key, names, events, snapshots, live, recent, clock, ids, resolution, current_state, redactions
+        server_name,
+        key,
+        names,
+        events,
+        snapshots,
+        live,
+        recent,
+        clock,
+        ids,
+        resolution,
+        current_state,
+        redactions,
+        outgoing.deliver,
     )
     server_access = ServerAccess(server_name, names, events, snapshots, current_state.servers)
     server_visibility = ServerVisibility(names, events, snapshots)
@@ -227,7 +249,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     accounts = Accounts(db, clock, passwords, interactive_auth, devices)
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
     presence = Presence(db, clock, names, live, config.presence.enabled)
-    profiles = Profiles(db, names, [memberships.update_profile, presence.names_changed])
+    remote_profiles = RemoteProfiles(server_name, client, clock)
+    profiles = Profiles(db, names, remote_profiles, [memberships.update_profile, presence.names_changed])
     typing = Typing(db, clock, names, live)
     current_state.movers.extend((typing.moved, presence.moved))
     devices.on_removal.append(presence.devices_removed)
@@ -276,14 +299,15 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         registration_tokens=RegistrationTokens(db, clock, ids),
         shared_secret=SharedSecret(config.registration.shared_secret, clock, ids),
         openid=OpenId(db, clock, ids),
+        outgoing=outgoing,
         calls=Calls(config.voip, clock),
         rooms=Rooms(db, timeline),
         memberships=memberships,
         upgrades=Upgrades(db, timeline, successions),
         aliases=Aliases(db, timeline, views),
-        public_rooms=PublicRooms(db, timeline, views),
+        public_rooms=PublicRooms(db, timeline, views, RemotePublicRooms(server_name, client, clock)),
         summaries=Summaries(db, views),
-        spaces=Spaces(db, views),
+        spaces=Spaces(db, views, neighbours, RemoteSpaces(client, clock)),
         messages=Messages(db, timeline),
         sync=sync,
         history=History(db, names, events, snapshots, visibility, rendering, account_data),
@@ -303,6 +327,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     )
     routes = client_api.ROUTES + admin_api.ROUTES + (federation_api.ROUTES if config.federation.enabled else ())
     door = Door(Router(routes), services, metrics.request_answered, places=Places(config.federation.max_pending))
+    door.heard_from.append(outgoing.heard_from)
     federation_door = replace(door, router=Router(federation_api.ROUTES))
     metrics.watch_pending(lambda: door.pending + federation_door.pending + door.places.taken)
     return Application(config, services, metrics, db, door, federation_door)

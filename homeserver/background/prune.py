@@ -11,6 +11,7 @@ from homeserver.services import Services, once
 
 log = structlog.get_logger()
 
+HALF_A_MINUTE = 30.0
 MINUTE = 60.0
 HOUR = 3600.0
 
@@ -33,6 +34,8 @@ CHORES: tuple[Chore, ...] = (
     Chore("idle_feeds", _idle_feeds, MINUTE),
     Chore("tokens", lambda services: services.sessions.prune(), HOUR),
     Chore("transactions", lambda services: once.forget_old(services.db, services.clock.now_ms()), HOUR),
+    Chore("outbox", lambda services: services.outgoing.prune(), HOUR),
+    Chore("asked_destinations", lambda services: services.outgoing.look(), HALF_A_MINUTE),
     Chore("to_device", lambda services: services.to_device.prune(), HOUR),
     Chore("server_keys", lambda services: services.server_keys.others.prune(), HOUR),
     Chore("interactive_sessions", lambda services: services.interactive_auth.prune(), HOUR),

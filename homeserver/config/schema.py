@@ -79,6 +79,14 @@ class Federation:
     max_pending: int = option(
         200, "Most requests of other servers worked on at once; above it the answer is 503.", at_least=4
     )
+    blocked_destinations: tuple[str, ...] = option(
+        (),
+        "Servers to which no events are sent; what they miss they get once they are taken off.",
+        check=check_server_name,
+    )
+    transactions_at_once: int = option(
+        100, "Most transactions on their way to other servers at once, those that take long apart.", at_least=1
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from homeserver.services.media import Media
 from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
 from homeserver.services.openid import OpenId
+from homeserver.services.outgoing import Outgoing
 from homeserver.services.presence import Presence
 from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
@@ -73,6 +74,7 @@ class Services:
     registration_tokens: RegistrationTokens
     shared_secret: SharedSecret
     openid: OpenId
+    outgoing: Outgoing
     calls: Calls
     rooms: Rooms
     memberships: Memberships

@@ -15,6 +15,7 @@ from federation.core.ids import RoomID, ServerName
 from federation.core.room_versions import ROOM_VERSIONS
 from federation.matrix.errors import Unreachable
 from homeserver.clock import SystemIds
+from homeserver.config.schema import Federation
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid
 from homeserver.services.outgoing import Outgoing
@@ -136,7 +137,7 @@ class Server:
 
 
 def _outgoing(db: AnyDatabase, events: Events, clock: MovableClock, others: Others, **settings: Any) -> Outgoing:
-    return Outgoing(US, db, events, clock, SystemIds(), others, **settings)
+    return Outgoing(US, db, events, clock, SystemIds(), others, Federation(**settings))
 
 
 def kill(outgoing: Outgoing) -> None:
@@ -454,7 +455,7 @@ async def test_a_command_beside_the_server_blocks_unblocks_and_retries(server: S
 
 
 async def test_nothing_is_sent_to_who_is_blocked_in_the_configuration(server: Server) -> None:
-    await server.killed_and_started(blocked=[B])
+    await server.killed_and_started(blocked_destinations=(B,))
     await server.says("one", B, C)
     await server.outgoing.block(B, False)
     await until(delivered(server, C, "one"))

@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from federation.core.ids import ServerName, server_of
+from federation.core.ids import ServerName, parse_server_name, server_of
 from federation.matrix.outbox import Carrier
 from federation.matrix.queue import Queue
 from federation.matrix.sender import Counts, Sender
 from homeserver.clock import Clock, Ids
+from homeserver.config.schema import Federation
 from homeserver.model.events import Event
 from homeserver.services.outgoing.records import StoredOutbox, edu_item, event_item, record_of
 from homeserver.storage import destinations, outbox, outbox_pruning
@@ -46,17 +47,15 @@ class Outgoing:
         clock: Clock,
         ids: Ids,
         carrier: Carrier,
-        *,
-        enabled: bool = True,
-        blocked: Collection[ServerName] = (),
+        options: Federation,
     ) -> None:
-        """Take what is needed to send; `blocked` are servers that the configuration names. Nothing is sent yet."""
+        """Take what is needed to send. Nothing is sent yet."""
         self._server_name = server_name
         self._db = db
-        self._enabled = enabled
-        self._blocked = frozenset(blocked)
+        self._enabled = options.enabled
+        self._blocked = frozenset(parse_server_name(name) for name in options.blocked_destinations)
         self._stored = StoredOutbox(db, events)
-        self._sender = Sender(server_name, carrier, self._stored, clock, ids)
+        self._sender = Sender(server_name, carrier, self._stored, clock, ids, at_once=options.transactions_at_once)
         self._sets: OrderedDict[Servers, int] = OrderedDict()
 
     async def start(self) -> None:
