@@ -9,6 +9,7 @@ with a `Target`. What a well-known file says, and for how long, is read here too
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import orjson
@@ -128,7 +129,11 @@ def lifetime(headers: Mapping[str, str]) -> int:
 
 def _until_expiry(headers: Mapping[str, str]) -> int:
     try:
-        expires, now = parsedate_to_datetime(headers["expires"]), parsedate_to_datetime(headers.get("date", ""))
-        return max(0, int(expires.timestamp() - now.timestamp()))
+        return max(0, int((_moment(headers["expires"]) - _moment(headers.get("date", ""))).total_seconds()))
     except (ValueError, OverflowError):  # "Expires: 0" is an old way to say "at once"
         return 0
+
+
+def _moment(text: str) -> datetime:
+    moment = parsedate_to_datetime(text)
+    return moment.replace(tzinfo=moment.tzinfo or UTC)

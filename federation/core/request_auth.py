@@ -25,7 +25,7 @@ MOST_SIGNATURES = 10
 # RFC 9110, sections 5.6.2, 5.6.4 and 11.4.
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a grammar
 # COMPAT: a colon stands for itself, for older servers do not quote names and key IDs.
-_credentials = re.compile(rf"({_TOKEN})(?: +|\Z)").match
+_credentials = re.compile(rf"({_TOKEN})(?: +(?:,[ \t]*)*|\Z)").match
 _parameter = re.compile(
     rf'({_TOKEN})[ \t]*=[ \t]*(?:((?:{_TOKEN}|:)+)|"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*)")'
 ).match
@@ -110,21 +110,22 @@ def _message(origin: str, destination: str, method: str, uri: str, content: byte
 def _parse(header: str) -> list[dict[str, str]]:
     """Return the parameters of each X-Matrix credentials in a header; proxies join headers with commas."""
     found: list[dict[str, str]] = []
-    at = 0
-    while (start := _credentials(header, at)) is not None:
-        is_ours = start[1].lower() == SCHEME.lower()
-        if not is_ours and not found:
-            return []  # another scheme, whose grammar is not known here
+    start = _credentials(header)
+    if start is None or not _is_ours(start[1]):
+        return found  # another scheme, whose grammar is not known here
+    while start is not None:
         parameters, at = _parameters(header, start.end())
-        if is_ours:
+        if _is_ours(start[1]):
             found.append(parameters)
         if _end(header, at) is not None:
             return found
         separator = _comma(header, at)
-        if separator is None:
-            break
-        at = separator.end()
+        start = separator and _credentials(header, separator.end())
     raise BadSignature("the Authorization header cannot be read")
+
+
+def _is_ours(scheme: str) -> bool:
+    return scheme.lower() == SCHEME.lower()
 
 
 def _parameters(header: str, at: int) -> tuple[dict[str, str], int]:
