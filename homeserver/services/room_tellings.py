@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from federation.core.ids import EventID, ServerName
+from federation.core.ids import EventID, ServerName, UserID
 from homeserver.model.events import Event
 from homeserver.model.nids import EventNid
 from homeserver.model.rooms import Room
@@ -56,9 +56,9 @@ class RoomTellings:
     def joined_without_members(self, conn: Connection, event_id: EventID, servers: Collection[ServerName]) -> Joined:
         """Return the same without members but those after whom the room is called; nothing is told twice."""
         event, room, state = self._before(conn, event_id)
-        nids = {nid for nid in self._heroes(conn, room, event, state) if nid in set(state.values())}
-        stored = pdus.load(conn, list(state.values()), besides=self.names.type(conn, MEMBER))
-        stored += pdus.load(conn, nids)
+        entries = set(state.values())
+        stored = pdus.load(conn, entries, besides=self.names.type(conn, MEMBER))
+        stored += pdus.load(conn, entries & self._heroes(conn, room, event, state))
         chain = self._chain(conn, room, event, stored) - {pdu.event_id for pdu in stored}
         return Joined(
             event.federation_json,
@@ -67,12 +67,15 @@ class RoomTellings:
             sorted(servers),
         )
 
-    def stripped(self, conn: Connection, room: Room) -> list[bytes]:
-        """Return what one who knocks is told of a room: the events themselves, since v1.16 of the specification."""
+    def stripped(self, conn: Connection, room: Room, inviter: UserID | None = None) -> list[bytes]:
+        """Return what one who knocks or is invited is told of a room, and of who invites them.
+
+        Since v1.16 of the specification these are the events themselves.
+        """
         if room.snapshot is None:
             return []
         state = self.snapshots.state(conn, room.snapshot)
-        slots = self.names.slots(conn, STRIPPED)
+        slots = self.names.slots(conn, [*STRIPPED, *([(MEMBER, inviter)] if inviter is not None else ())])
         nids = [nid for slot in slots.values() if (nid := state.get(slot)) is not None]
         return [event.federation_json for event in in_order(self.events.by_nids(conn, nids), nids)]
 
@@ -85,12 +88,12 @@ class RoomTellings:
         cited = {above for pdu in stored for above in pdus.auth_events(pdu.envelope, memory)}
         return self.auth_chains.above(conn, room, {*cited, *event.pdu.auth_events}, memory)
 
-    def _heroes(self, conn: Connection, room: Room, event: Event, state: State) -> list[EventNid]:
+    def _heroes(self, conn: Connection, room: Room, event: Event, state: State) -> set[EventNid]:
         """Return the members after whom a room is called that has no name of its own."""
         slots = self.names.slots(conn, [(kind, key) for kind, key, _ in NAMES])
         nids = {kind: nid for (kind, _), slot in slots.items() if (nid := state.get(slot)) is not None}
         loaded = self.events.by_nids(conn, nids.values())
         if any(kind in nids and loaded[nids[kind]].content.get(member) for kind, _, member in NAMES):
-            return []
+            return set()
         found = heroes.heroes(conn, [room.nid], event.sender_nid)
-        return [nid for _, nid in found.get(room.nid, [])]
+        return {nid for _, nid in found.get(room.nid, [])}
