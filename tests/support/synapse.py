@@ -114,6 +114,7 @@ def _settings(authority: Authority, directory: Path, client: int, federation: in
         "ip_range_blacklist": [],
         "allow_public_rooms_over_federation": True,
         "allow_public_rooms_without_auth": True,
+        "room_list_publication_rules": [{"action": "allow"}],
         "registration_shared_secret": "secret",
         # Servers here come and go: whoever is back is to be spoken to at once.
         "federation": {

@@ -98,7 +98,7 @@ class Site:
     """The server name."""
 
     async def request(
-        self, method: str, path: str, body: Any = None, *, token: str | None = None, raw: bytes | None = None,
+        self, method: str, path: str, /, body: Any = None, *, token: str | None = None, raw: bytes | None = None,
         headers: Mapping[str, str] | None = None, **query: Any,
     ) -> tuple[int, Any]:  # fmt: skip
         """Ask the server; return the status and the JSON answer (or bytes, if it is not JSON)."""
@@ -182,7 +182,7 @@ class User:
     since: str | None = None
     rooms: dict[str, Any] = field(default_factory=dict)
 
-    async def get(self, path: str, **query: Any) -> tuple[int, Any]:
+    async def get(self, path: str, /, **query: Any) -> tuple[int, Any]:
         """GET a path (without `/_matrix/client/v3`, or whole)."""
         return await self.world.request("GET", _whole(path), token=self.token, **query)
 
