@@ -115,6 +115,8 @@ class Application:
     door: Door
     federation_door: Door
     """What the TLS listeners of federation lead to: nothing of it is for clients or operators."""
+    certificate: ShownCertificate | None
+    """What those listeners show; without one there are none."""
     _runners: list[web.ServerRunner] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -149,18 +151,16 @@ class Application:
         await self.services.media.close()
         await self.services.keyring.close()
         await self.services.outgoing.stop()
-        await self.services.client.close()
+        await self.services.federation_client.close()
         await self.db.close()
 
     async def _listen_for_servers(self) -> None:
-        options = self.config.federation
-        if not (options.enabled and options.listen):
+        if self.certificate is None:
             return
-        certificate = ShownCertificate(options.tls_certificate, options.tls_key)
         listener = Listener(self.federation_door, handler_cancellation=True, access_log=None)
-        for place in options.listen:
-            await self._listen(listener, place, certificate.context)
-        self._tasks.append(asyncio.create_task(certificate.watch(self.services.clock), name="certificate"))
+        for place in self.config.federation.listen:
+            await self._listen(listener, place, self.certificate.context)
+        self._tasks.append(asyncio.create_task(self.certificate.watch(self.services.clock), name="certificate"))
 
     async def _listen(self, server: web.Server, place: str, tls: ssl.SSLContext | None = None) -> str:
         host, _, port = place.rpartition(":")
@@ -188,6 +188,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     metrics = Metrics()
     keys = signing_keys.read(Path(config.keys.signing_key))
     key = keys[0]
+    certificate = certificate_of(config)
     db = open_database(config.database.url, metrics.batch_written)
     await runner.prepare(db)
     names = Names()
@@ -205,6 +206,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         enabled=config.federation.enabled,
         extra_ca=config.outgoing.extra_ca,
         allow_private=config.outgoing.allow_private_addresses,
+        count=metrics.server_asked,
     )
     keyring = Keyring(own_keys.known, keys_of_others, client, clock, notaries)
     events = Events(names, config.caches.budget_bytes // 2)
@@ -281,7 +283,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         ids=ids,
         db=db,
         limits=limits,
-        client=client,
+        federation_client=client,
         keyring=keyring,
         server_keys=ServerKeys(own_keys, keys_of_others, keyring, clock),
         media=media.build(config, clock, ids, db, client),
@@ -330,7 +332,15 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     door.heard_from.append(outgoing.heard_from)
     federation_door = replace(door, router=Router(federation_api.ROUTES))
     metrics.watch_pending(lambda: door.pending + federation_door.pending + door.places.taken)
-    return Application(config, services, metrics, db, door, federation_door)
+    return Application(config, services, metrics, db, door, federation_door, certificate)
+
+
+def certificate_of(config: Config) -> ShownCertificate | None:
+    """Return what the TLS listeners of federation show, None if there are none. Raises OSError."""
+    options = config.federation
+    if not (options.enabled and options.listen):
+        return None
+    return ShownCertificate(options.tls_certificate, options.tls_key)
 
 
 def add_user(config: Config, name: str, password: str, admin: bool) -> UserID:
