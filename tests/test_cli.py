@@ -132,3 +132,33 @@ def test_check_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "BAD  keys.signing_key" in result.stdout
     assert "To mend it: restore it from a backup" in result.stdout
+
+
+def test_a_rotated_key_comes_before_the_old_one_and_is_as_private(tmp_path: Path) -> None:
+    isthmus("init", "--server-name", "hs1")
+    file = tmp_path / "data/signing.key"
+    old = file.read_text()
+
+    result = isthmus("keys", "rotate")
+    assert result.exit_code == 0, result.output
+    assert "Start the server again" in result.stdout
+    new, *rest = file.read_text().splitlines(keepends=True)
+    assert "".join(rest) == old
+    assert new.split()[1] not in old
+    assert new.split()[2] not in result.output
+    assert file.stat().st_mode & 0o077 == 0
+    assert [path.name for path in file.parent.iterdir() if "signing" in path.name] == ["signing.key"]
+
+    isthmus("keys", "rotate")
+    assert file.read_text().endswith(new + old)
+
+
+def test_a_file_without_a_key_is_not_rotated(tmp_path: Path) -> None:
+    isthmus("init", "--server-name", "hs1")
+    file = tmp_path / "data/signing.key"
+    for content in ("", "nonsense"):
+        file.write_text(content)
+        assert isthmus("keys", "rotate").exit_code == 1
+        assert file.read_text() == content
+    file.unlink()
+    assert "cannot be read" in isthmus("keys", "rotate").stderr
