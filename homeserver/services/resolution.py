@@ -140,9 +140,7 @@ class _Graph:
 class _Unconflicted(Mapping[Slot, EventID]):
     """What is the same in all states, read where it is looked at."""
 
-    def __init__(
-        self, conn: Connection, names: Names, events: Events, state: State, conflicted: set[SlotNid]
-    ) -> None:
+    def __init__(self, conn: Connection, names: Names, events: Events, state: State, conflicted: set[SlotNid]) -> None:
         self._conn, self._names, self._events = conn, names, events
         self._state, self._conflicted = state, conflicted
         self._all: dict[Slot, EventID] | None = None

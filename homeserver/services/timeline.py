@@ -239,12 +239,13 @@ class Timeline:
 
     def store(
         self, turn: Turn, pdu: Pdu, before: Snapshot | None, *, known: Event | None = None, extremity: bool = True,
-        shown: bool = True,
+        shown: bool = True, replaces: EventNid | None = None,
     ) -> Event:  # fmt: skip
         """Store an accepted event, which came after the state `before`, and carry on what follows for the room.
 
         `known` is the event if it was stored without a place. Without `extremity` it is not built upon: what comes
         after it is here already. Without `shown` it gets no place in the timeline, unless it changes state.
+        `replaces` is what stood in its slot, where that is not what the current state has.
         """
         tx, room, current = turn.tx, turn.room, turn.snapshot
         position = tx.position()
@@ -268,14 +269,16 @@ class Timeline:
         forked = (before.nid if before is not None else None) != room.snapshot or turn.snapshot.nid != after.nid
         replaced = current.state.get(slot) if current is not None and slot is not None else None
         changes: Changed = {slot: (replaced, nid)} if slot is not None and not forked else {}
-        if forked and current is not None:
+        if forked and current is None:
+            changes = {slot: (None, new) for slot, new in turn.snapshot.state.items()}
+        elif forked and current is not None:
             changes = {
                 slot: (current.state.get(slot), turn.snapshot.state.get(slot))
                 for slot in differing(current, turn.snapshot)
             }
         standing = Standing(
             status=Status.ACCEPTED, place=position if shown or changes else None, slot=slot, snapshot=after.nid,
-            room_snapshot=turn.snapshot.nid if forked else None, replaces=replaced,
+            room_snapshot=turn.snapshot.nid if forked else None, replaces=replaces or replaced,
         )  # fmt: skip
         if known is not None:
             event = self.events.replace_standing(tx, known, standing)

@@ -211,6 +211,11 @@ class Events:
         found = conn.execute(query).scalar_one_or_none()
         return EventNid(found) if found is not None else None
 
+    def lowest_place(self, conn: Connection, room: RoomNid) -> int:
+        """Return the place of the oldest event of a room's timeline; 0 if it has none."""
+        query = sa.select(events.c.place).where(events.c.room == room, events.c.place.is_not(None))
+        return conn.execute(query.order_by(events.c.place).limit(1)).scalar_one_or_none() or 0
+
     # The cache
 
     def _cached(self, nid: EventNid) -> Event | None:
