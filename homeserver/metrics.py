@@ -72,6 +72,12 @@ class Metrics:
             buckets=FAST_SECONDS,
             registry=self.registry,
         )
+        self._asked = Counter(
+            "isthmus_federation_requests_sent",
+            "Requests to other servers.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._waiters = Gauge("isthmus_live_waiters", "Long polls that wait for news.", registry=self.registry)
 
     def request_answered(self, endpoint: str, method: str, status: int, seconds: float) -> None:
@@ -94,6 +100,10 @@ class Metrics:
         """Count a commit of the database and how many writes shared it."""
         self._batch_size.observe(writes)
         self._batch_seconds.observe(seconds)
+
+    def server_asked(self, outcome: str) -> None:
+        """Count a request to another server; `outcome` is one of a few. Servers are too many to have a series each."""
+        self._asked.labels(outcome).inc()
 
     def watch_waiters(self, count: Callable[[], int]) -> None:
         """Take the number of waiting long polls from `count` whenever it is asked for."""

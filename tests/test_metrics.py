@@ -59,6 +59,17 @@ def test_pending_requests_and_waiters_are_what_they_are_now() -> None:
     assert "isthmus_live_waiters 7.0" in metrics.page().decode()
 
 
+def test_requests_to_other_servers_are_counted_by_how_they_ended() -> None:
+    metrics = Metrics()
+    metrics.server_asked("ok")
+    metrics.server_asked("unreachable")
+    metrics.server_asked("ok")
+
+    page = metrics.page().decode()
+    assert 'isthmus_federation_requests_sent_total{outcome="ok"} 2.0' in page
+    assert 'isthmus_federation_requests_sent_total{outcome="unreachable"} 1.0' in page
+
+
 async def test_the_lag_of_the_event_loop_is_measured() -> None:
     metrics = Metrics()
     with contextlib.suppress(asyncio.CancelledError):

@@ -12,15 +12,19 @@ from homeserver.services.accounts import Accounts
 from homeserver.services.aliases import Aliases
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
+from homeserver.services.destinations import Destinations
 from homeserver.services.devices import Devices
 from homeserver.services.filters import Filters
+from homeserver.services.handshakes import Handshakes
 from homeserver.services.history import History
+from homeserver.services.incoming_invites import IncomingInvites
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
 from homeserver.services.media import Media
 from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
+from homeserver.services.offers import Offers
 from homeserver.services.openid import OpenId
 from homeserver.services.outgoing import Outgoing
 from homeserver.services.presence import Presence
@@ -58,7 +62,7 @@ class Services:
     ids: Ids
     db: Database
     limits: RateLimits
-    client: FederationClient
+    federation_client: FederationClient
     keyring: Keyring
     server_keys: ServerKeys
     media: Media
@@ -75,6 +79,7 @@ class Services:
     shared_secret: SharedSecret
     openid: OpenId
     outgoing: Outgoing
+    destinations: Destinations
     calls: Calls
     rooms: Rooms
     memberships: Memberships
@@ -98,4 +103,7 @@ class Services:
     typing: Typing
     presence: Presence
     user_directory: UserDirectory
+    offers: Offers
+    handshakes: Handshakes
+    incoming_invites: IncomingInvites
     serving: Serving
