@@ -35,17 +35,23 @@ from homeserver.services.auth_stages import AuthStages
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.current_state import CurrentState
+from homeserver.services.destinations import Destinations
 from homeserver.services.devices import Devices
 from homeserver.services.filters import Filters
+from homeserver.services.handshakes import Handshakes
 from homeserver.services.history import History
+from homeserver.services.incoming_invites import IncomingInvites
+from homeserver.services.intake import Intake
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
 from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
 from homeserver.services.neighbours import Neighbours
+from homeserver.services.offers import Offers
 from homeserver.services.openid import OpenId
 from homeserver.services.outgoing import Outgoing
+from homeserver.services.outside import OutsideMemberships
 from homeserver.services.passwords import Passwords
 from homeserver.services.presence import Presence
 from homeserver.services.profiles import Profiles
@@ -63,7 +69,9 @@ from homeserver.services.remote_public_rooms import RemotePublicRooms
 from homeserver.services.remote_spaces import RemoteSpaces
 from homeserver.services.rendering import Rendering
 from homeserver.services.resolution import Resolution
+from homeserver.services.restricted_joins import RestrictedJoins
 from homeserver.services.room_state import RoomState
+from homeserver.services.room_tellings import RoomTellings
 from homeserver.services.room_views import RoomViews
 from homeserver.services.rooms import Rooms
 from homeserver.services.server_access import ServerAccess
@@ -236,6 +244,10 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     server_access = ServerAccess(server_name, names, events, snapshots, current_state.servers)
     server_visibility = ServerVisibility(names, events, snapshots)
     auth_chains, states_before = AuthChains(), StatesBefore(events, snapshots)
+    tellings = RoomTellings(names, events, snapshots, states_before, auth_chains)
+    restricted_joins = RestrictedJoins(server_access)
+    intake = Intake(timeline)
+    outside = OutsideMemberships(names, events, live, clock)
     sessions = Sessions(db, clock, ids, config.sessions)
     passwords = Passwords(config.passwords, ids)
     credentials = Credentials(server_name, db, passwords, limits)
@@ -302,6 +314,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         shared_secret=SharedSecret(config.registration.shared_secret, clock, ids),
         openid=OpenId(db, clock, ids),
         outgoing=outgoing,
+        destinations=Destinations(db, outgoing),
         calls=Calls(config.voip, clock),
         rooms=Rooms(db, timeline),
         memberships=memberships,
@@ -325,6 +338,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         typing=typing,
         presence=presence,
         user_directory=UserDirectory(db),
+        offers=Offers(db, clock, server_access, restricted_joins),
+        handshakes=Handshakes(db, key, keyring, intake, server_access, restricted_joins, tellings),
+        incoming_invites=IncomingInvites(db, key, keyring, server_access, outside),
         serving=Serving(db, events, states_before, server_access, server_visibility, auth_chains),
     )
     routes = client_api.ROUTES + admin_api.ROUTES + (federation_api.ROUTES if config.federation.enabled else ())

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from federation.core.ids import RoomID
-from homeserver.errors import NotFound
+from federation.core.errors import InvalidIdentifier
+from federation.core.ids import RoomID, ServerName, parse_server_name
+from homeserver.errors import InvalidParam
 from homeserver.http.routing import Auth, Call, Json, Routes
 from homeserver.services.public_rooms import Filter
 
@@ -54,20 +55,20 @@ class Visibility(msgspec.Struct):
 @routes.get("/_matrix/client/v3/publicRooms", auth=Auth.NONE)
 async def list_public_rooms(call: Call, query: ListingQuery) -> Json:
     """List the rooms that the server advertises."""
-    _check_server(call, query.server)
-    return await call.services.public_rooms.page(Filter(), limit=query.limit, since=query.since)
+    server = _server(query.server)
+    return await call.services.public_rooms.page_of(server, Filter(), limit=query.limit, since=query.since)
 
 
 @routes.post("/_matrix/client/v3/publicRooms")
 async def search_public_rooms(call: Call, query: ServerQuery, body: Search) -> Json:
     """Search in the rooms that the server advertises."""
-    _check_server(call, query.server)
+    server = _server(query.server)
     if body.third_party_instance_id and not body.include_all_networks:
         # Rooms of networks that nobody bridges here: there are none.
         return {"chunk": [], "total_room_count_estimate": 0}
     asked = body.filter or RoomFilter()
     wanted = Filter(asked.generic_search_term or "", asked.room_types)
-    return await call.services.public_rooms.page(wanted, limit=body.limit, since=body.since)
+    return await call.services.public_rooms.page_of(server, wanted, limit=body.limit, since=body.since)
 
 
 @routes.get("/_matrix/client/v3/directory/list/room/{room_id}", auth=Auth.NONE)
@@ -84,6 +85,8 @@ async def set_visibility(call: Call, room_id: RoomID, body: Visibility) -> Json:
     return {}
 
 
-def _check_server(call: Call, server: str | None) -> None:
-    if server and server != call.services.config.server_name:
-        raise NotFound(f"server: the list of {server} cannot be reached from here")
+def _server(name: str | None) -> ServerName | None:
+    try:
+        return parse_server_name(name) if name else None
+    except InvalidIdentifier as error:
+        raise InvalidParam(f"server: {error}") from error

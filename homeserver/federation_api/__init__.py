@@ -1,11 +1,32 @@
 """The door for Matrix servers; a module a section of the specification. `ROUTES` is its table of contents."""
 
-from homeserver.federation_api import backfill, events, keys, versions
+from homeserver.federation_api import (
+    backfill,
+    events,
+    invites,
+    joins,
+    keys,
+    knocks,
+    leaves,
+    media,
+    openid,
+    public_rooms,
+    spaces,
+    versions,
+)
 
 ROUTES = (
     versions.routes,
     keys.routes,
     backfill.routes,
     events.routes,
+    joins.routes,
+    knocks.routes,
+    invites.routes,
+    leaves.routes,
+    public_rooms.routes,
+    spaces.routes,
+    openid.routes,
+    media.routes,
 )
 """Served where `federation.enabled` is true."""

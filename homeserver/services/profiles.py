@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from federation.core.ids import UserID
+from federation.core.ids import UserID, server_of
 from homeserver.errors import (
     BadJson,
     Forbidden,
@@ -23,6 +23,7 @@ from homeserver.errors import (
 from homeserver.model.accounts import Requester
 from homeserver.model.nids import UserNid
 from homeserver.model.profiles import AVATAR_URL, DISPLAY_NAME, TIME_ZONE
+from homeserver.services.remote_profiles import RemoteProfiles
 from homeserver.storage import accounts, profiles
 from homeserver.storage.database import Database, Write
 from homeserver.storage.names import Names
@@ -43,16 +44,23 @@ OnChange = Callable[[UserNid, UserID], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """Keeps the profiles of this server's users."""
+    """Keeps the profiles of this server's users, and asks other servers for those of theirs."""
 
     db: Database
     names: Names
+    elsewhere: RemoteProfiles
     on_change: list[OnChange] = field(default_factory=list)
     """Told of each new display name or avatar, to carry it to where others see it."""
     _carrying: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def all(self, user_id: UserID) -> Mapping[str, Any]:
-        """Return a user's profile. Raises `NotFound`."""
+        """Return a user's profile. Raises `NotFound`; for a user of another server also `OtherServerFailed`."""
+        if server_of(user_id) != self.elsewhere.own:
+            return await self.elsewhere.of_user(user_id)
+        return await self.local(user_id)
+
+    async def local(self, user_id: UserID) -> Mapping[str, Any]:
+        """Return the profile of a user of this server. Raises `NotFound`."""
 
         def read(conn: Connection) -> dict[str, bytes]:
             return profiles.of_user(conn, _living(conn, user_id))

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from federation.core.ids import RoomID
+from federation.core.ids import RoomID, ServerName
 from homeserver.errors import Forbidden, InvalidParam, NotFound, UserSuspended
 from homeserver.model.accounts import Requester
 from homeserver.model.nids import RoomNid
 from homeserver.services.aliases import may_publish
+from homeserver.services.remote_public_rooms import RemotePublicRooms
 from homeserver.services.room_views import RoomViews
 from homeserver.services.timeline import Timeline
 from homeserver.storage import rooms
@@ -38,11 +39,12 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class PublicRooms:
-    """The list of rooms that this server advertises."""
+    """The list of rooms that this server advertises, and those of other servers."""
 
     db: Database
     timeline: Timeline
     views: RoomViews
+    elsewhere: RemotePublicRooms
 
     async def is_published(self, room_id: RoomID) -> bool:
         """Return whether a room is listed. Raises `NotFound`."""
@@ -73,6 +75,15 @@ class PublicRooms:
             rooms.publish(tx, room, published)
 
         await self.db.write(write)
+
+    async def page_of(
+        self, server: ServerName | None, wanted: Filter, *, limit: int | None, since: str | None
+    ) -> Mapping[str, Any]:
+        """Return a page of a server's list, of this one if none is named. Raises what `page` and `asking` raise."""
+        if server is None or server == self.elsewhere.own:
+            return await self.page(wanted, limit=limit, since=since)
+        room_types = list(wanted.room_types) if wanted.room_types is not None else None
+        return await self.elsewhere.page(server, wanted.search, room_types, limit=limit, since=since)
 
     async def page(self, wanted: Filter, *, limit: int | None, since: str | None) -> Mapping[str, Any]:
         """Return a page of the list, the largest rooms first, with tokens for the pages beside it.

@@ -48,10 +48,13 @@ async def test_an_empty_name_or_avatar_is_none(alice: User) -> None:
     assert ok(await alice.get(path(alice))) == {}
 
 
-@pytest.mark.parametrize("user_id", ["@nobody:hs1", "@somebody:elsewhere.example"])
-async def test_users_who_are_not_here_have_no_profile(alice: User, user_id: str) -> None:
-    refused(await alice.get(f"/profile/{q(user_id)}"), 404, "M_NOT_FOUND")
-    refused(await alice.get(f"/profile/{q(user_id)}/displayname"), 404, "M_NOT_FOUND")
+async def test_users_whom_nobody_knows_have_no_profile(alice: User) -> None:
+    refused(await alice.get("/profile/@nobody:hs1"), 404, "M_NOT_FOUND")
+    refused(await alice.get("/profile/@nobody:hs1/displayname"), 404, "M_NOT_FOUND")
+
+
+async def test_a_profile_is_not_to_be_had_from_a_server_that_is_not_there(alice: User) -> None:
+    refused(await alice.get("/profile/@somebody:elsewhere.invalid"), 502, "M_UNKNOWN")
 
 
 async def test_nobody_changes_the_profile_of_another(alice: User, bob: User) -> None:

@@ -198,7 +198,8 @@ async def test_a_room_that_is_not_here_has_no_visibility(alice: User) -> None:
         ({"limit": -1}, 400, "M_INVALID_PARAM"),
         ({"since": "s123"}, 400, "M_INVALID_PARAM"),
         ({"since": "n" + "9" * 40 + "_1"}, 400, "M_INVALID_PARAM"),
-        ({"server": "elsewhere.example"}, 404, "M_NOT_FOUND"),
+        ({"server": "elsewhere.invalid"}, 502, "M_UNKNOWN"),
+        ({"server": "no server"}, 400, "M_INVALID_PARAM"),
     ],
 )
 async def test_a_bad_question_to_the_list_is_refused(
