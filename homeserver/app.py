@@ -25,6 +25,7 @@ from homeserver.http.servers import Places
 from homeserver.http.tls import ShownCertificate
 from homeserver.metrics import CONTENT_TYPE, Metrics
 from homeserver.services import Services, media
+from homeserver.services import distant as distant_rooms
 from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
@@ -44,6 +45,7 @@ from homeserver.services.incoming_invites import IncomingInvites
 from homeserver.services.intake import Intake
 from homeserver.services.interactive_auth import InteractiveAuth
 from homeserver.services.live import Live
+from homeserver.services.local_joins import LocalJoins
 from homeserver.services.login import LogIn
 from homeserver.services.membership import Memberships
 from homeserver.services.messages import Messages
@@ -136,6 +138,8 @@ class Application:
         client = Listener(self.door, handler_cancellation=True, access_log=None)
         addresses = [await self._listen(client, place) for place in self.config.http.listen]
         await self._listen_for_servers()
+        if self.config.federation.enabled:
+            await self.services.joining.resume()
         if self.config.metrics.listen:
             await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)
         self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
@@ -157,6 +161,8 @@ class Application:
         self.services.typing.close()
         self.services.credentials.passwords.close()
         await self.services.media.close()
+        await self.services.joining.close()
+        await self.services.receiving.close()
         await self.services.keyring.close()
         await self.services.outgoing.stop()
         await self.services.federation_client.close()
@@ -220,6 +226,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     events = Events(names, config.caches.budget_bytes // 2)
     snapshots = Snapshots(config.caches.budget_bytes // 4 // BYTES_OF_A_STATE_ENTRY)
     outgoing = Outgoing(server_name, db, events, clock, ids, client, config.federation)
+    metrics.watch_sending(outgoing.figures)
     recent = Recent(live.position)
     resolution = Resolution(names, events, snapshots)
     room_servers = RoomServers()
@@ -255,10 +262,15 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     devices = Devices(db, interactive_auth, sessions)
     push_rules = PushRules(db, live)
     successions = Successions(timeline, push_rules)
-    memberships = Memberships(db, timeline, successions)
+    local_joins = LocalJoins(db, timeline, successions, room_servers)
+    distant = distant_rooms.build(db, timeline, server_access, intake, outside, tellings, local_joins, client, keyring)
+    federated = config.federation.enabled
+    joining, invites = (distant.joining, distant.invites) if federated else (None, None)
+    views = RoomViews(names, events, snapshots)
+    aliases = Aliases(db, timeline, views, room_servers, client if federated else None)
+    memberships = Memberships(db, timeline, aliases, local_joins, joining, invites)
     visibility = Visibility(names, events, snapshots)
     rendering = Rendering(events, visibility, Aggregations(names, events, visibility), clock)
-    views = RoomViews(names, events, snapshots)
     account_data = AccountData(db, names, live)
     accounts = Accounts(db, clock, passwords, interactive_auth, devices)
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
@@ -316,14 +328,14 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         outgoing=outgoing,
         destinations=Destinations(db, outgoing),
         calls=Calls(config.voip, clock),
-        rooms=Rooms(db, timeline),
+        rooms=Rooms(db, timeline, invites),
         memberships=memberships,
         upgrades=Upgrades(db, timeline, successions),
-        aliases=Aliases(db, timeline, views),
+        aliases=aliases,
         public_rooms=PublicRooms(db, timeline, views, RemotePublicRooms(server_name, client, clock)),
         summaries=Summaries(db, views),
         spaces=Spaces(db, views, neighbours, RemoteSpaces(client, clock)),
-        messages=Messages(db, timeline),
+        messages=Messages(db, timeline, invites),
         sync=sync,
         history=History(db, names, events, snapshots, visibility, rendering, account_data),
         room_state=RoomState(db, names, events, snapshots, visibility, rendering),
@@ -338,6 +350,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         typing=typing,
         presence=presence,
         user_directory=UserDirectory(db),
+        receiving=distant.receiving,
+        joining=distant.joining,
+        backfilling=distant.backfilling,
         offers=Offers(db, clock, server_access, restricted_joins),
         handshakes=Handshakes(db, key, keyring, intake, server_access, restricted_joins, tellings),
         incoming_invites=IncomingInvites(db, key, keyring, server_access, outside),

@@ -4,7 +4,7 @@ One `Metrics` is made by the composition root and handed to whoever counts. Labe
 (routes, methods, statuses), never from what a client sends, so that the number of series stays bounded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,9 +16,12 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from homeserver.clock import Clock
+from homeserver.model.sending import NOTHING_SENT, SendingFigures
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 LAG_INTERVAL_SECONDS = 0.125
@@ -80,6 +83,9 @@ class Metrics:
         )
         self._waiters = Gauge("isthmus_live_waiters", "Long polls that wait for news.", registry=self.registry)
 
+        self._sending = _Sending()
+        self.registry.register(self._sending)
+
     def request_answered(self, endpoint: str, method: str, status: int, seconds: float) -> None:
         """Count a request; `endpoint` is the path as the route has it, with names for its parts."""
         series = self._of_requests.get((endpoint, method, status))
@@ -109,6 +115,10 @@ class Metrics:
         """Take the number of waiting long polls from `count` whenever it is asked for."""
         self._waiters.set_function(count)
 
+    def watch_sending(self, figures: Callable[[], SendingFigures]) -> None:
+        """Take how the sending to other servers goes from `figures` whenever it is asked for."""
+        self._sending.figures = figures
+
     async def sample_lag(self, clock: Clock) -> None:
         """Measure, until cancelled, how late the event loop is."""
         while True:
@@ -119,3 +129,45 @@ class Metrics:
     def page(self) -> bytes:
         """Return all series as Prometheus reads them; its type is `CONTENT_TYPE`."""
         return generate_latest(self.registry)
+
+
+class _Sending(Collector):
+    """Federation: all destinations together, by name only the few that have been failing longest."""
+
+    figures: Callable[[], SendingFigures] = staticmethod(lambda: NOTHING_SENT)
+
+    def collect(self) -> Iterator[Metric]:
+        now = self.figures()
+        by_condition = GaugeMetricFamily(
+            "isthmus_federation_destinations",
+            "Servers for which something waits or which fail, by condition.",
+            labels=["condition"],
+        )
+        for condition, count in now.destinations.items():
+            by_condition.add_metric([condition], count)
+        yield by_condition
+        failing = GaugeMetricFamily(
+            "isthmus_federation_destination_failing_seconds",
+            "How long servers have been failing; those that have longest.",
+            labels=["destination"],
+        )
+        for server, seconds in now.failing_longest:
+            failing.add_metric([server], seconds)
+        yield failing
+        yield GaugeMetricFamily("isthmus_federation_queued", "Events and EDUs that wait in memory.", value=now.queued)
+        yield GaugeMetricFamily(
+            "isthmus_federation_behind", "Servers for which more waits than is in memory.", value=now.behind
+        )
+        transactions = CounterMetricFamily(
+            "isthmus_federation_transactions", "Transactions sent, by outcome.", labels=["outcome"]
+        )
+        transactions.add_metric(["taken"], now.transactions)
+        transactions.add_metric(["failed"], now.failures)
+        yield transactions
+        sent = CounterMetricFamily("isthmus_federation_sent", "Events and EDUs that servers took.", labels=["kind"])
+        sent.add_metric(["pdu"], now.pdus)
+        sent.add_metric(["edu"], now.edus)
+        yield sent
+        yield CounterMetricFamily(
+            "isthmus_federation_refused", "Events that other servers did not accept.", value=now.refused
+        )

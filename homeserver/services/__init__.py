@@ -10,6 +10,7 @@ from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
 from homeserver.services.aliases import Aliases
+from homeserver.services.backfilling import Backfilling
 from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.destinations import Destinations
@@ -19,6 +20,7 @@ from homeserver.services.handshakes import Handshakes
 from homeserver.services.history import History
 from homeserver.services.incoming_invites import IncomingInvites
 from homeserver.services.interactive_auth import InteractiveAuth
+from homeserver.services.joining import Joining
 from homeserver.services.live import Live
 from homeserver.services.login import LogIn
 from homeserver.services.media import Media
@@ -33,6 +35,7 @@ from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limits import RateLimits
 from homeserver.services.receipts import Receipts
+from homeserver.services.receiving import Receiving
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.relations import Relations
@@ -103,6 +106,9 @@ class Services:
     typing: Typing
     presence: Presence
     user_directory: UserDirectory
+    receiving: Receiving
+    joining: Joining
+    backfilling: Backfilling
     offers: Offers
     handshakes: Handshakes
     incoming_invites: IncomingInvites

@@ -7,11 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from federation.core.ids import ServerName
+from federation.core.ids import RoomID, ServerName
 from homeserver.storage.database import Write
 from homeserver.storage.outbox import intern_destinations
 from homeserver.storage.schema.columns import Key, Number
 from homeserver.storage.schema.delivery import destination_set_members, destinations, outbox
+from homeserver.storage.schema.rooms import room_servers, rooms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,23 @@ def listed(
         ]
     rows = conn.execute(query.order_by(order, destinations.c.server).offset(start).limit(limit))
     return [_destination(row) for row in rows], int(conn.execute(count).scalar_one())
+
+
+def rooms_of(
+    conn: Connection, server: ServerName, *, backwards: bool, start: int, limit: int
+) -> tuple[Sequence[tuple[RoomID, int]], int]:
+    """Return some of the rooms that are shared with a server, each with its newest position, and how many there are."""
+    shared = sa.select(rooms.c.room_id, rooms.c.head).join(room_servers, room_servers.c.room == rooms.c.nid)
+    shared = shared.where(room_servers.c.server == server)
+    order = rooms.c.room_id.desc() if backwards else rooms.c.room_id
+    found = [(row.room_id, row.head) for row in conn.execute(shared.order_by(order).offset(start).limit(limit))]
+    count = sa.select(sa.func.count()).select_from(shared.subquery())
+    return found, int(conn.execute(count).scalar_one())
+
+
+def forget_failure(tx: Write, server: ServerName) -> None:
+    """Take it that nothing is wrong with a server."""
+    _update(tx, server, failing_since=None, tried_at=None, retry_at=None, error=None)
 
 
 def set_blocked(tx: Write, server: ServerName, blocked: bool) -> None:

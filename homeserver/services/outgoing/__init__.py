@@ -8,6 +8,7 @@ Sources: https://spec.matrix.org/v1.19/server-server-api/#transactions,
 https://spec.matrix.org/v1.19/server-server-api/#edus
 """
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,10 +19,11 @@ from sqlalchemy import Connection
 from federation.core.ids import ServerName, parse_server_name, server_of
 from federation.matrix.outbox import Carrier
 from federation.matrix.queue import Queue
-from federation.matrix.sender import Counts, Sender
+from federation.matrix.sender import Sender
 from homeserver.clock import Clock, Ids
 from homeserver.config.schema import Federation
 from homeserver.model.events import Event
+from homeserver.model.sending import SendingFigures
 from homeserver.services.outgoing.records import StoredOutbox, edu_item, event_item, record_of
 from homeserver.storage import destinations, outbox, outbox_pruning
 from homeserver.storage.database import Database, Write
@@ -30,6 +32,8 @@ from homeserver.storage.events import Events
 MOST_SETS = 5000
 """Sets of destinations whose numbers are remembered."""
 DELETED_AT_ONCE = 5000
+FAILING_BY_NAME = 10
+"""Servers that the metrics name: those that have been failing longest."""
 STOP_SECONDS = 5.0
 """How long a stop waits for the transactions on their way; they are repeated after the start."""
 
@@ -52,6 +56,7 @@ class Outgoing:
         """Take what is needed to send. Nothing is sent yet."""
         self._server_name = server_name
         self._db = db
+        self._clock = clock
         self._enabled = options.enabled
         self._blocked = frozenset(parse_server_name(name) for name in options.blocked_destinations)
         self._stored = StoredOutbox(db, events)
@@ -156,15 +161,33 @@ class Outgoing:
         """Return what waits for a server in memory; None if nothing waits and nothing is wrong."""
         return self._sender.queue(server)
 
+    def figures(self) -> SendingFigures:
+        """Return how the sending goes."""
+        now = self._clock.now_ms()
+        conditions = dict.fromkeys(("sending", "failing", "blocked", "waiting"), 0)
+        failing = []
+        for queue in self._sender.queues:
+            conditions[_condition(queue)] += 1
+            if queue.backoff is not None:
+                failing.append((now - queue.backoff.failing_since, queue.server))
+        longest = heapq.nlargest(FAILING_BY_NAME, failing)
+        counts = self._sender.counts
+        return SendingFigures(
+            destinations=conditions,
+            queued=sum(len(queue.items) for queue in self._sender.queues),
+            behind=sum(queue.behind for queue in self._sender.queues),
+            failing_longest=[(server, for_ms / 1000) for for_ms, server in longest],
+            transactions=counts.transactions,
+            failures=counts.failures,
+            pdus=counts.pdus,
+            edus=counts.edus,
+            refused=counts.refused,
+        )
+
     @property
     def queues(self) -> Collection[Queue]:
         """What waits in memory for each server for which something waits, or which fails."""
         return self._sender.queues
-
-    @property
-    def counts(self) -> Counts:
-        """What was sent since the start."""
-        return self._sender.counts
 
     # What is not needed any more
 
@@ -232,6 +255,14 @@ class _Prune:
 
     def __call__(self, tx: Write) -> int:
         return outbox_pruning.prune(tx, self._positions)
+
+
+def _condition(queue: Queue) -> str:
+    if queue.blocked:
+        return "blocked"
+    if queue.backoff is not None:
+        return "failing"
+    return "sending" if queue.working else "waiting"
 
 
 def _read_start(conn: Connection) -> tuple[Sequence[destinations.Destination], Servers]:
