@@ -253,19 +253,13 @@ class Timeline:
         slot = self.names.intern_slot(tx, pdu.type, pdu.state_key) if pdu.state_key is not None else None
         after = self.snapshots.store(tx, room.nid, before, {slot: nid}) if slot is not None else before
         assert after is not None
-        extremities = room.extremities
-        if extremity:
-            extremities = self._extremities(turn, pdu, nid, after)
-        if not extremity or nid not in extremities:
-            assert current is not None
-            turn.snapshot = current
-        elif extremities == (nid,):
+        extremities = self._extremities(turn, pdu, nid, after, itself=extremity)
+        if extremities == (nid,):
             turn.snapshot = after
         else:
-            others = self.events.by_nids(tx.conn, [other for other in extremities if other != nid])
-            states = {event.snapshot for event in others.values() if event.snapshot is not None}
-            loaded = self.snapshots.load_many(tx.conn, states)
-            turn.snapshot = self.resolution.of(tx, room.nid, room.version, [*loaded.values(), after])
+            standing = Standing(status=Status.ACCEPTED, slot=slot, snapshot=after.nid)
+            self.events.expect(tx, pdu, nid=nid, room=room.nid, standing=standing)
+            turn.snapshot = self._resolved(turn, extremities, nid, after)
         forked = (before.nid if before is not None else None) != room.snapshot or turn.snapshot.nid != after.nid
         replaced = current.state.get(slot) if current is not None and slot is not None else None
         changes: Changed = {slot: (replaced, nid)} if slot is not None and not forked else {}
@@ -320,18 +314,31 @@ class Timeline:
 
     # Forward extremities
 
-    def _extremities(self, turn: Turn, pdu: Pdu, nid: EventNid, after: Snapshot) -> tuple[EventNid, ...]:
-        """Return the room's extremities once an event has come: those that it does not build upon, and itself.
+    def _resolved(self, turn: Turn, extremities: Sequence[EventNid], nid: EventNid, after: Snapshot) -> Snapshot:
+        """Return the state of a room with several extremities, one of which may be the new event."""
+        others = self.events.by_nids(turn.tx.conn, [other for other in extremities if other != nid])
+        states = {event.snapshot for event in others.values() if event.snapshot is not None}
+        loaded = list(self.snapshots.load_many(turn.tx.conn, states).values())
+        if nid in extremities:
+            loaded.append(after)
+        return self.resolution.of(turn.tx, turn.room.nid, turn.room.version, loaded)
+
+    def _extremities(
+        self, turn: Turn, pdu: Pdu, nid: EventNid, after: Snapshot, *, itself: bool
+    ) -> tuple[EventNid, ...]:
+        """Return the room's extremities once an event has come: those that it does not build upon, and `itself`.
 
         Of more than `MOST_EXTREMITIES`, those go first that add nothing to the state. Where each adds something, the
         new event has to wait until someone builds upon it: state that everyone knows is not to be pushed out by a
         server that spreads its events.
         """
         conn, old = turn.tx.conn, turn.room.extremities
-        if len(old) == 1 and pdu.prev_events == (self.events.by_nid(conn, old[0]).event_id,):
+        if itself and len(old) == 1 and pdu.prev_events == (self.events.by_nid(conn, old[0]).event_id,):
             return (nid,)
         built_upon = self._built_upon(conn, pdu)
         kept = tuple(other for other in old if other not in built_upon)
+        if not itself and kept:
+            return kept
         if len(kept) < MOST_EXTREMITIES:
             return (*kept, nid)
         events = self.events.by_nids(conn, kept)

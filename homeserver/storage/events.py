@@ -146,6 +146,12 @@ class Events:
             found.update(conn.execute(_KNOWN_IDS, {"wanted": part}).scalars())
         return found
 
+    def expect(self, tx: Write, pdu: Pdu, *, nid: EventNid, room: RoomNid, standing: Standing) -> None:
+        """Let the running write find an event that it is about to store, and of whose standing not all is known yet."""
+        event = _new(pdu, nid, room, self._names.intern_user(tx, pdu.sender), standing)
+        tx.fresh.put("event", nid, event)
+        tx.fresh.put("event_id", event.event_id, nid)
+
     def insert(self, tx: Write, pdu: Pdu, *, nid: EventNid, room: RoomNid, standing: Standing) -> Event:
         """Store a new event; return it as stored. It is cached once committed."""
         sender = self._names.intern_user(tx, pdu.sender)
