@@ -7,6 +7,7 @@ address when it is looked at, and a private one when it is used, gains nothing; 
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
@@ -50,38 +51,41 @@ def tls_context(extra_ca: str = "") -> ssl.SSLContext:
     return context
 
 
-def guarded_connector(lookups: Lookups, tls: ssl.SSLContext, *, allow_private: bool) -> aiohttp.TCPConnector:
-    """Return a pool of connections for whatever is not under our control: federation, push gateways, previews.
+def guarded_connector(
+    resolver: AbstractResolver, tls: ssl.SSLContext, may_connect: Callable[[str], bool]
+) -> aiohttp.TCPConnector:
+    """Return a pool of connections for what others name: servers, push gateways, links.
 
-    With `allow_private`, they may go to any address.
+    `may_connect` is asked for each IP address just before it is connected to.
     """
+
+    def guarded(info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, (host, *_) = info
+        if not may_connect(str(host)):
+            raise OSError(errno.EACCES, f"{host} is not an address to connect to")
+        return socket.socket(family, kind, protocol)
+
     return aiohttp.TCPConnector(
         ssl=tls,
-        resolver=_ForAiohttp(lookups),
+        resolver=resolver,
         use_dns_cache=False,
-        socket_factory=_any_socket if allow_private else _public_socket,
+        socket_factory=guarded,
         limit=MOST_CONNECTIONS,
         limit_per_host=MOST_CONNECTIONS_TO_ONE,
         keepalive_timeout=KEEP_SECONDS,
     )
 
 
-def _any_socket(info: AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, _ = info
-    return socket.socket(family, kind, protocol)
+def is_any(address: str) -> bool:
+    """Return true: for networks that are closed."""
+    return bool(address)
 
 
-def _public_socket(info: AddrInfoType) -> socket.socket:
-    host = str(info[4][0])
-    if not is_public(host):
-        raise OSError(errno.EACCES, f"{host} is not a public address")
-    return _any_socket(info)
-
-
-class _ForAiohttp(AbstractResolver):
+class ByLookups(AbstractResolver):
     """Our lookups as aiohttp wants them."""
 
     def __init__(self, lookups: Lookups) -> None:
+        """Ask these."""
         self._lookups = lookups
 
     async def resolve(
@@ -90,6 +94,7 @@ class _ForAiohttp(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
     ) -> list[ResolveResult]:
+        """Return the addresses of a host. Raises `NameNotFound`."""
         return [
             ResolveResult(
                 hostname=host,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from federation.core.ids import EventID, RoomAlias, RoomID, ServerName, UserID
 from federation.core.room_versions import ROOM_VERSIONS
 from federation.core.signing import SigningKey
-from federation.matrix.addresses import guarded_connector, tls_context
+from federation.matrix.addresses import ByLookups, guarded_connector, is_any, is_public, tls_context
 from federation.matrix.errors import BadAnswer, RemoteError
 from federation.matrix.lookups import Lookups
 from federation.matrix.ports import Time
@@ -63,7 +63,8 @@ class FederationClient:
         is told how each request ended.
         """
         lookups = Lookups(time.monotonic)
-        connector = guarded_connector(lookups, tls_context(extra_ca), allow_private=allow_private)
+        may_connect = is_any if allow_private else is_public
+        connector = guarded_connector(ByLookups(lookups), tls_context(extra_ca), may_connect)
         well_known = WellKnownFiles(connector, time.monotonic)
         resolver = Resolver(well_known, lookups) if enabled else Nowhere(well_known, lookups)
         requests = Requests(server_name, key, resolver, connector, count=count)

@@ -45,10 +45,16 @@ class NameNotFound(OSError):
 class Lookups:
     """Finds addresses and services of names."""
 
-    def __init__(self, now: Callable[[], float], *, hosts: Path = HOSTS, resolvers: Path = RESOLVERS) -> None:
-        """`now` gives seconds of a clock that never goes back."""
+    def __init__(
+        self,
+        now: Callable[[], float],
+        *,
+        hosts: Path = HOSTS,
+        resolver: Callable[[Path], dns.asyncresolver.Resolver] | None = None,
+    ) -> None:
+        """`now` gives seconds of a clock that never goes back; `resolver` reads the file that names resolvers."""
         self._hosts = _Watched(hosts, _read_hosts)
-        self._dns = _Watched(resolvers, _resolver)
+        self._dns = _Watched(RESOLVERS, resolver or _resolver)
         self._addresses = Expiring(self._find_addresses, now, MOST_NAMES)
         self._services = Expiring(self._find_services, now, MOST_NAMES)
 
