@@ -36,6 +36,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("transactions", lambda services: once.forget_old(services.db, services.clock.now_ms()), HOUR),
     Chore("outbox", lambda services: services.outgoing.prune(), HOUR),
     Chore("asked_destinations", lambda services: services.outgoing.look(), HALF_A_MINUTE),
+    Chore("server_transactions", lambda services: services.receiving.prune(), HOUR),
     Chore("to_device", lambda services: services.to_device.prune(), HOUR),
     Chore("server_keys", lambda services: services.server_keys.others.prune(), HOUR),
     Chore("interactive_sessions", lambda services: services.interactive_auth.prune(), HOUR),

@@ -30,8 +30,8 @@ async def set_alias(call: Call, room_alias: RoomAlias, body: AliasTarget) -> Jso
 @routes.get("/_matrix/client/v3/directory/room/{room_alias}", auth=Auth.NONE)
 async def resolve_alias(call: Call, room_alias: RoomAlias) -> Json:
     """Say which room an alias points to."""
-    aliases = call.services.aliases
-    return {"room_id": await aliases.resolve(room_alias), "servers": [aliases.timeline.server_name]}
+    room_id, servers = await call.services.aliases.resolve(room_alias)
+    return {"room_id": room_id, "servers": servers}
 
 
 @routes.delete("/_matrix/client/v3/directory/room/{room_alias}")

@@ -1,8 +1,4 @@
-"""Coming and going: https://spec.matrix.org/v1.19/client-server-api/#room-membership.
-
-`via` (`server_name` before v1.12) names servers to join a remote room through. It is accepted and not needed: the rooms
-that can be joined are on this server.
-"""
+"""Coming and going: https://spec.matrix.org/v1.19/client-server-api/#room-membership."""
 
 import msgspec
 
@@ -15,11 +11,25 @@ from homeserver.http.routing import Call, Json, Routes
 
 routes = Routes()
 
+MOST_VIA = 20
+"""Servers that a client may name; three are usual."""
+
 
 class Reason(msgspec.Struct):
     """Why someone comes or goes."""
 
     reason: str | None = None
+
+
+class Via(msgspec.Struct):
+    """Servers through which to reach a room; `server_name` is what `via` was called before v1.12."""
+
+    via: list[str] = []
+    server_name: list[str] = []
+
+    def servers(self) -> list[str]:
+        """Return them, those by the newer name first."""
+        return [*self.via, *self.server_name][:MOST_VIA]
 
 
 class Target(msgspec.Struct):
@@ -45,10 +55,10 @@ def room_or_alias(text: str) -> RoomID | RoomAlias:
 
 
 @routes.post("/_matrix/client/v3/join/{room_id_or_alias}", limit="joins")
-async def join(call: Call, room_id_or_alias: str, body: Reason) -> Json:
+async def join(call: Call, room_id_or_alias: str, query: Via, body: Reason) -> Json:
     """Join a room by its ID or alias."""
     room = room_or_alias(room_id_or_alias)
-    return {"room_id": await call.services.memberships.join(call.who, room, body.reason)}
+    return {"room_id": await call.services.memberships.join(call.who, room, body.reason, query.servers())}
 
 
 @routes.post("/_matrix/client/v3/rooms/{room_id}/join", limit="joins")
@@ -58,10 +68,10 @@ async def join_by_id(call: Call, room_id: RoomID, body: Reason) -> Json:
 
 
 @routes.post("/_matrix/client/v3/knock/{room_id_or_alias}", limit="joins")
-async def knock(call: Call, room_id_or_alias: str, body: Reason) -> Json:
+async def knock(call: Call, room_id_or_alias: str, query: Via, body: Reason) -> Json:
     """Ask to be invited to a room."""
     room = room_or_alias(room_id_or_alias)
-    return {"room_id": await call.services.memberships.knock(call.who, room, body.reason)}
+    return {"room_id": await call.services.memberships.knock(call.who, room, body.reason, query.servers())}
 
 
 @routes.post("/_matrix/client/v3/rooms/{room_id}/invite", limit="joins")

@@ -9,7 +9,18 @@ from sqlalchemy import Connection
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
 from federation.core.events.draft import Draft
-from federation.core.ids import RoomAlias, RoomID, ServerName, localpart_of, parse_alias, server_of
+from federation.core.ids import (
+    RoomAlias,
+    RoomID,
+    ServerName,
+    localpart_of,
+    parse_alias,
+    parse_room_id,
+    parse_server_name,
+    server_of,
+)
+from federation.matrix.client import FederationClient
+from federation.matrix.errors import FederationError
 from homeserver.errors import (
     AliasTaken,
     BadAlias,
@@ -18,19 +29,24 @@ from homeserver.errors import (
     InvalidParam,
     MatrixError,
     NotFound,
+    OtherServerFailed,
     UserSuspended,
 )
 from homeserver.model.accounts import Requester
 from homeserver.model.nids import RoomNid
 from homeserver.services import access
 from homeserver.services.access import NOT_IN_ROOM
+from homeserver.services.refusals import public
 from homeserver.services.room_views import RoomViews
 from homeserver.services.timeline import Timeline, Turn
 from homeserver.storage import aliases, memberships
 from homeserver.storage.database import Database, Write
 from homeserver.storage.names import Names
+from homeserver.storage.room_servers import RoomServers
 
 CANONICAL_ALIAS = "m.room.canonical_alias"
+MOST_SERVERS = 50
+"""Servers of a room that are told with its alias."""
 MOST_ALIASES = 100
 """Aliases that are looked up for one event."""
 
@@ -42,6 +58,9 @@ class Aliases:
     db: Database
     timeline: Timeline
     views: RoomViews
+    room_servers: RoomServers
+    client: FederationClient | None
+    """Asks other servers for theirs; None if this server speaks with none."""
 
     async def create(self, who: Requester, alias: RoomAlias, room_id: RoomID) -> None:
         """Point a new alias to a room that the user is in.
@@ -62,12 +81,42 @@ class Aliases:
 
         await self.db.write(write)
 
-    async def resolve(self, alias: RoomAlias) -> RoomID:
-        """Return the room that an alias points to. Raises `NotFound`."""
-        found = await self.db.read(lambda conn: aliases.find(conn, alias))
+    async def resolve(self, alias: RoomAlias) -> tuple[RoomID, list[ServerName]]:
+        """Return the room that an alias points to, and servers that are in it.
+
+        Raises `NotFound`, and `OtherServerFailed` if the alias is of a server that gives no answer.
+        """
+        own, server = self.timeline.server_name, server_of(alias)
+        if server != own and self.client is not None:
+            return await self._ask(self.client, server, alias)
+
+        def read(conn: Connection) -> tuple[RoomID, list[ServerName]] | None:
+            found = aliases.find(conn, alias)
+            if found is None:
+                return None
+            others = self.room_servers.servers(conn, found[0]) - {own}
+            return found[1], [own, *sorted(others)][:MOST_SERVERS]
+
+        found = await self.db.read(read)
         if found is None:
             raise NotFound(f"There is no alias {alias} here")
-        return found[1]
+        return found
+
+    async def _ask(
+        self, client: FederationClient, server: ServerName, alias: RoomAlias
+    ) -> tuple[RoomID, list[ServerName]]:
+        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory"""
+        try:
+            answer = await client.query_directory(server, alias)
+            room_id = parse_room_id(answer.get("room_id") or "")
+        except FederationError as error:
+            raise public(error, server) from error
+        except (InvalidIdentifier, TypeError) as error:
+            raise OtherServerFailed(f"{server} gave no room for {alias}") from error
+        told = answer.get("servers")
+        names = told[:MOST_SERVERS] if isinstance(told, list) else []
+        found = {name: None for name in [*names, server] if isinstance(name, str) and _is_server(name)}
+        return room_id, [ServerName(name) for name in found]
 
     async def delete(self, who: Requester, alias: RoomAlias) -> None:
         """Delete an alias, and take it out of the room's published aliases if the user may change those.
@@ -210,3 +259,10 @@ def check_new_alias(alias: RoomAlias) -> None:
         raise InvalidParam(f"{alias!r} is no room alias: {error}") from error
     if not localpart or any(char.isspace() or not char.isprintable() for char in localpart):
         raise InvalidParam(f"{alias!r} is no room alias: it is empty or has spaces")
+
+
+def _is_server(name: str) -> bool:
+    try:
+        return bool(parse_server_name(name))
+    except InvalidIdentifier:
+        return False

@@ -44,9 +44,13 @@ class Fetching:
         """Return those events of a room that are valid and signed, each once, in the order given."""
         wanted = list(several)
         if len(wanted) > FEW:
-            pdus = await asyncio.to_thread(_parse, room_id, version, wanted)
+            pdus = await asyncio.to_thread(parse, room_id, version, wanted)
         else:
-            pdus = _parse(room_id, version, wanted)
+            pdus = parse(room_id, version, wanted)
+        return await self.verified(room_id, pdus)
+
+    async def verified(self, room_id: RoomID, pdus: Sequence[Pdu]) -> Found:
+        """Return those of the events that are signed, each once, in the order given."""
         found: Found = {}
         for pdu, outcome in zip(pdus, await self.keyring.verify_events(pdus), strict=True):
             if isinstance(outcome, Received):
@@ -110,9 +114,9 @@ class Fetching:
         """Return those of the events of the state before an event, and of their auth chain, that are lacking."""
         answer = await self.client.state(server, room_id, event_id)
         several = [*objects(answer, "pdus"), *objects(answer, "auth_chain")]
-        pdus = await asyncio.to_thread(_parse, room_id, version, several)
+        pdus = await asyncio.to_thread(parse, room_id, version, several)
         # Signatures are what costs: those of events that we have were checked.
-        return await self.read(room_id, version, [pdu.fields for pdu in pdus if pdu.event_id in lacking])
+        return await self.verified(room_id, [pdu for pdu in pdus if pdu.event_id in lacking])
 
 
 def objects(answer: Mapping[str, Any], name: str, most: int = MOST_IN_A_STATE) -> list[Any]:
@@ -130,7 +134,8 @@ def _ids(answer: Mapping[str, Any], name: str) -> list[EventID]:
         raise BadAnswer(f"{name} holds what is no event ID") from error
 
 
-def _parse(room_id: RoomID, version: RoomVersion, several: Sequence[object]) -> list[Pdu]:
+def parse(room_id: RoomID, version: RoomVersion, several: Sequence[object]) -> list[Pdu]:
+    """Return those that are events of a room, each once, in the order given."""
     found: dict[EventID, Pdu] = {}
     for fields in several:
         try:

@@ -91,7 +91,8 @@ def check_invitees(conn: Connection, timeline: Timeline, wanted: Collection[User
     permissions = account_data.of_users(conn, living, INVITE_PERMISSION)
     for user_id in wanted:
         if server_of(user_id) != timeline.server_name:
-            raise Forbidden(f"{user_id} cannot be invited: this room is not shared with other servers")
+            # Their own server must sign the invite: see `homeserver.services.remote_invites`.
+            raise Forbidden(f"{user_id} cannot be invited here: this server speaks with no others")
         user = known.get(user_id)
         if user is None or user not in living:
             raise NotFound(f"There is no user {user_id}")

@@ -1,22 +1,25 @@
 """Coming and going: https://spec.matrix.org/v1.19/client-server-api/#room-membership."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from federation.core.events.content import Membership
 from federation.core.events.draft import Draft
-from federation.core.ids import RoomAlias, RoomID, UserID
-from homeserver.errors import BadState, Forbidden, MatrixError, UserSuspended
+from federation.core.ids import RoomAlias, RoomID, UserID, server_of
+from homeserver.errors import BadState, Forbidden, MatrixError, NotFound, UnableToAuthoriseJoin, UserSuspended
 from homeserver.model.accounts import Requester
 from homeserver.model.nids import RoomNid, UserNid
 from homeserver.model.profiles import AVATAR_URL, DISPLAY_NAME
 from homeserver.model.rooms import RoomMembership
 from homeserver.services import access, member_events
 from homeserver.services.access import NOT_IN_ROOM
-from homeserver.services.aliases import find_room
-from homeserver.services.successions import Successions
+from homeserver.services.aliases import Aliases
+from homeserver.services.joining import Joining
+from homeserver.services.local_joins import LocalJoins, NotHere
+from homeserver.services.remote_invites import RemoteInvites
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import memberships
 from homeserver.storage.database import Database, Write
@@ -25,6 +28,8 @@ log = structlog.get_logger()
 
 ROOMS_IN_A_WRITE = 50
 """Rooms that one write changes when a user changes in all of theirs; others' writes go in between."""
+AT_ONCE = 5
+"""Rooms of other servers that a user who ends their account leaves at the same time."""
 _PRESENT = (Membership.JOIN, Membership.INVITE, Membership.KNOCK)
 _PASSING = (member_events.VOUCHER, "reason", "is_direct", "third_party_invite")
 """What a membership says of how it came about, and not of the member."""
@@ -36,40 +41,67 @@ class Memberships:
 
     db: Database
     timeline: Timeline
-    successions: Successions
+    aliases: Aliases
+    local: LocalJoins
+    joining: Joining | None
+    """Reaches the rooms of other servers; None if this server speaks with none."""
+    invites: RemoteInvites | None
+    """Invites users of other servers; None likewise."""
 
-    async def join(self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None) -> RoomID:
-        """Join a room; return its ID. Who is in it already stays there, and nothing is sent.
+    async def join(
+        self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None, via: Sequence[str] = ()
+    ) -> RoomID:
+        """Join a room, through the servers in `via` if this one is not in it; return its ID.
 
-        Raises `NotFound` if there is no such room here, `Forbidden` or `UnableToAuthoriseJoin` if it does not
-        let the user in.
+        Who is in it already stays there, and nothing is sent. Raises `NotFound` if no such room is known, `Forbidden`
+        or `UnableToAuthoriseJoin` if it does not let the user in, and what `Joining.join` raises.
         """
         _check_suspended(who)
+        room_id, servers = await self._find(room, via)
+        try:
+            await self.local.join(who.user, who.user_id, room_id, reason)
+        except NotHere as error:
+            if self.joining is None:
+                raise NotFound(f"There is no room {room} here") from error
+            await self.joining.join(who.user, who.user_id, room_id, servers, reason)
+        except UnableToAuthoriseJoin as refusal:
+            # Somebody of another server may let them in, if there is one.
+            if self.joining is None:
+                raise
+            try:
+                await self.joining.join(who.user, who.user_id, room_id, servers, reason)
+            except NotFound:
+                raise refusal from None
+        return room_id
 
-        def write(tx: Write) -> RoomID:
-            turn = self._find(tx, room)
-            standing = memberships.of_user_in(tx.conn, turn.room.nid, who.user)
-            if standing is None or standing.membership is not Membership.JOIN:
-                self._append(turn, who.user_id, who.user_id, Membership.JOIN, reason)
-                self.successions.follow(turn, who.user)
-            return turn.room.room_id
-
-        return await self.db.write(write)
-
-    async def knock(self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None) -> RoomID:
-        """Ask to be invited to a room; return its ID. Raises `NotFound` or `Forbidden`."""
+    async def knock(
+        self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None, via: Sequence[str] = ()
+    ) -> RoomID:
+        """Ask to be invited to a room; return its ID. Raises `NotFound`, `Forbidden`, and what `Joining.knock` raises."""
         _check_suspended(who)
+        room_id, servers = await self._find(room, via)
 
-        def write(tx: Write) -> RoomID:
-            turn = self._find(tx, room)
-            self._append(turn, who.user_id, who.user_id, Membership.KNOCK, reason)
-            return turn.room.room_id
+        def write(tx: Write) -> None:
+            self._append(self.local.turn(tx, room_id), who.user_id, who.user_id, Membership.KNOCK, reason)
 
-        return await self.db.write(write)
+        try:
+            await self.db.write(write)
+        except NotHere as error:
+            if self.joining is None:
+                raise NotFound(f"There is no room {room} here") from error
+            await self.joining.knock(who.user, who.user_id, room_id, servers, reason)
+        return room_id
 
     async def invite(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
-        """Invite a user. Raises `Forbidden`, `NotFound` if there is no such user here, `InviteBlocked`."""
+        """Invite a user.
+
+        Raises `Forbidden`, `NotFound` if there is no such user here, `InviteBlocked`, and what `RemoteInvites.send`
+        raises.
+        """
         _check_suspended(who)
+        if self.invites is not None and server_of(target) != self.timeline.server_name:
+            await self.invites.send(who, room_id, target, {} if reason is None else {"reason": reason})
+            return
 
         def write(tx: Write) -> None:
             turn = self._joined(tx, who, room_id)
@@ -86,12 +118,17 @@ class Memberships:
         def write(tx: Write) -> None:
             standing = access.membership(tx.conn, self.timeline.names, who.user, room_id)
             if standing is None:
-                raise Forbidden(NOT_IN_ROOM)
+                raise NotHere(room_id)
             if standing.membership is not Membership.LEAVE:
-                turn = self.timeline.turn(tx, standing.room)
+                turn = self.local.turn(tx, room_id)
                 self._append(turn, who.user_id, who.user_id, Membership.LEAVE, reason)
 
-        await self.db.write(write)
+        try:
+            await self.db.write(write)
+        except NotHere as error:
+            if self.joining is None:
+                raise Forbidden(NOT_IN_ROOM) from error
+            await self.joining.leave(who.user, who.user_id, room_id, reason)
 
     async def kick(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
         """Remove a user who is in the room, invited or knocking. Raises `Forbidden`."""
@@ -175,16 +212,33 @@ class Memberships:
     async def leave_all(self, user: UserNid, user_id: UserID) -> None:
         """Leave all rooms, turn down all invites and take back all knocks, as an account ends."""
         found = await self.db.read(lambda conn: memberships.of_user(conn, user, _PRESENT))
+        elsewhere: list[RoomID] = []
         for part in _parts([each.room for each in found]):
 
-            def write(tx: Write, part: list[RoomNid] = part) -> None:
+            def write(tx: Write, part: list[RoomNid] = part) -> list[RoomID]:
+                outside = []
                 for room in part:
+                    if not self.local.is_here(tx.conn, room):
+                        outside.append(room)
+                        continue
                     turn = self.timeline.turn(tx, room)
                     standing = memberships.of_user_in(tx.conn, room, user)
                     if standing is not None and standing.membership in _PRESENT:
                         self._try(turn, Draft(turn.room.room_id, MEMBER, user_id, {"membership": "leave"}, user_id))
+                return list(self.timeline.names.room_ids(tx.conn, outside).values())
 
-            await self.db.write(write)
+            elsewhere += await self.db.write(write)
+        if self.joining is not None:
+            slots = asyncio.Semaphore(AT_ONCE)
+            await asyncio.gather(*(self._leave_elsewhere(slots, user, user_id, room_id) for room_id in elsewhere))
+
+    async def _leave_elsewhere(self, slots: asyncio.Semaphore, user: UserNid, user_id: UserID, room_id: RoomID) -> None:
+        assert self.joining is not None
+        async with slots:
+            try:
+                await self.joining.leave(user, user_id, room_id, None)
+            except MatrixError as error:
+                log.warning("member_event_refused", room_id=room_id, user_id=user_id, reason=error.message)
 
     def _try(self, turn: Turn, draft: Draft) -> None:
         """Append an event; one room that does not allow it is no reason to stop in the others."""
@@ -198,9 +252,12 @@ class Memberships:
     def _append(self, turn: Turn, sender: UserID, target: UserID, membership: Membership, reason: str | None) -> None:
         member_events.append(self.timeline, turn, sender, target, membership, reason=reason)
 
-    def _find(self, tx: Write, room: RoomID | RoomAlias) -> Turn:
-        """Take the turn of a room by ID or alias. Raises `NotFound`."""
-        return self.timeline.turn(tx, find_room(tx.conn, self.timeline.names, room))
+    async def _find(self, room: RoomID | RoomAlias, via: Sequence[str]) -> tuple[RoomID, list[str]]:
+        """Return the ID of a room, and which servers to reach it through. Raises what `Aliases.resolve` raises."""
+        if not room.startswith("#"):
+            return RoomID(room), list(via)
+        room_id, servers = await self.aliases.resolve(RoomAlias(room))
+        return room_id, [*via, *servers]
 
     def _joined(self, tx: Write, who: Requester, room_id: RoomID) -> Turn:
         room = access.joined_room(tx.conn, self.timeline.names, who.user, room_id)

@@ -6,10 +6,11 @@ from typing import Any
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.draft import Draft
-from federation.core.ids import EventID, RoomID, parse_event_id
+from federation.core.ids import EventID, RoomID, UserID, parse_event_id
 from homeserver.errors import BadJson, DuplicateAnnotation, UserSuspended
 from homeserver.model.accounts import Requester
 from homeserver.services import aliases, member_events, once
+from homeserver.services.remote_invites import RemoteInvites
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import relations
 from homeserver.storage.database import Database, Write
@@ -23,6 +24,8 @@ class Messages:
 
     db: Database
     timeline: Timeline
+    invites: RemoteInvites | None
+    """Invites users of other servers; None if this server speaks with none."""
 
     async def send(
         self, who: Requester, room_id: RoomID, event_type: str, content: Mapping[str, Any], txn_id: str
@@ -48,6 +51,8 @@ class Messages:
         """Send a state event. Raises `Forbidden`, `BadJson`, `TooLarge`, and what aliases raise."""
         _check_suspended(who, event_type)
         draft = Draft(room_id, event_type, who.user_id, content, state_key)
+        if self.invites is not None and self.invites.concerns(draft):
+            return await self.invites.send(who, room_id, UserID(state_key), content)
 
         def write(tx: Write) -> EventID:
             turn = self.timeline.turn_of(tx, room_id)

@@ -1,7 +1,7 @@
 """Memberships of our users in rooms that this server is not in: invites, knocks, and how these end.
 
-Such a membership rests on one event, whose room's state is not known here. It is stored apart from any history, as those
-of auth chains are; when the server joins the room, the event is among its state.
+Such a membership rests on one event, whose room's state is not known here. It is stored apart from any history, as
+those of auth chains are; when the server joins the room, the event is among its state.
 """
 
 from dataclasses import dataclass

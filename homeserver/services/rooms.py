@@ -1,22 +1,28 @@
 """Making rooms: https://spec.matrix.org/v1.19/client-server-api/#creation."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import structlog
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
 from federation.core.events.draft import Draft
-from federation.core.ids import RoomID, UserID, parse_user_id
+from federation.core.ids import RoomID, UserID, parse_user_id, server_of
 from federation.core.room_versions import RoomVersion
-from homeserver.errors import BadJson, Forbidden, InvalidRoomState, InviteBlocked, RoomInUse, UserSuspended
+from homeserver.errors import BadJson, Forbidden, InvalidRoomState, InviteBlocked, MatrixError, RoomInUse, UserSuspended
 from homeserver.model.accounts import Requester
 from homeserver.model.new_rooms import NewRoom, Preset, StateEntry
 from homeserver.services import member_events
 from homeserver.services.aliases import CANONICAL_ALIAS, check_canonical_alias
+from homeserver.services.remote_invites import RemoteInvites
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import aliases, rooms
 from homeserver.storage.database import Database, Write
+
+log = structlog.get_logger()
 
 ADMINISTRATOR = 100
 ABOVE_ADMINISTRATORS = 150
@@ -32,30 +38,45 @@ class Rooms:
 
     db: Database
     timeline: Timeline
+    invites: RemoteInvites | None
+    """Invites users of other servers; None if this server speaks with none."""
 
     async def create(self, who: Requester, wanted: NewRoom) -> RoomID:
         """Make a room, wholly or not at all; return its ID.
 
         Raises `RoomInUse` if the alias is taken, `InvalidRoomState` if the rules do not allow what the room is to begin
-        with, `BadJson` or `TooLarge` if something of it is no event, and what `check_invitees` raises.
+        with, `BadJson` or `TooLarge` if something of it is no event, and what `check_invitees` raises. Users of other
+        servers are invited once the room is there; if one of these invites fails, the room is there all the same.
         """
         if who.suspended:
             raise UserSuspended("Your account is suspended")
+        own = self.timeline.server_name
+        distant = [] if self.invites is None else [each for each in wanted.invited if server_of(each) != own]
+        local = [each for each in wanted.invited if each not in distant]
 
         def write(tx: Write) -> RoomID:
             if wanted.alias is not None and aliases.find(tx.conn, wanted.alias) is not None:
                 raise RoomInUse(f"The alias {wanted.alias} is taken")
-            member_events.check_invitees(tx.conn, self.timeline, wanted.invited)
+            member_events.check_invitees(tx.conn, self.timeline, local)
             try:
-                return self._create(tx, who, wanted)
+                return self._create(tx, who, wanted, local)
             except InviteBlocked:
                 raise
             except Forbidden as error:
                 raise InvalidRoomState(error.message) from error
 
-        return await self.db.write(write)
+        room_id = await self.db.write(write)
+        await asyncio.gather(*(self._invite(who, room_id, target, wanted.is_direct) for target in distant))
+        return room_id
 
-    def _create(self, tx: Write, who: Requester, wanted: NewRoom) -> RoomID:
+    async def _invite(self, who: Requester, room_id: RoomID, target: UserID, is_direct: bool) -> None:
+        assert self.invites is not None
+        try:
+            await self.invites.send(who, room_id, target, {"is_direct": True} if is_direct else {})
+        except MatrixError as error:
+            log.info("invite_failed", room_id=room_id, target=target, reason=error.message)
+
+    def _create(self, tx: Write, who: Requester, wanted: NewRoom, invited: Sequence[UserID]) -> RoomID:
         version, content = wanted.version, _creation_content(who.user_id, wanted)
         turn = begin(self.timeline, tx, who.user_id, version, content, new_room_id(self.timeline, version))
         room_id = turn.room.room_id
@@ -68,7 +89,7 @@ class Rooms:
             elif entry.type == CANONICAL_ALIAS:
                 check_canonical_alias(turn, self.timeline, entry.content)
             self.timeline.append(turn, draft)
-        for user_id in wanted.invited:
+        for user_id in invited:
             member_events.append(
                 self.timeline, turn, who.user_id, user_id, Membership.INVITE, is_direct=wanted.is_direct, checked=True
             )
