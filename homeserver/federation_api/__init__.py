@@ -12,12 +12,14 @@ from homeserver.federation_api import (
     openid,
     public_rooms,
     spaces,
+    transactions,
     versions,
 )
 
 ROUTES = (
     versions.routes,
     keys.routes,
+    transactions.routes,
     backfill.routes,
     events.routes,
     joins.routes,
