@@ -59,6 +59,12 @@ class Intake:
         wanted = set(event_ids)
         return wanted - self._events.known_ids(conn, wanted)
 
+    def unplaced(self, conn: Connection, event_ids: Iterable[EventID]) -> set[EventID]:
+        """Return those of the events that have not been taken in yet: not stored, or only apart from history."""
+        wanted = set(event_ids)
+        stored = self._events.by_ids(conn, wanted)
+        return {each for each in wanted if each not in stored or stored[each].status is Status.OUTLIER}
+
     def prepare(self, conn: Connection, room: RoomNid, prev_event_ids: Iterable[EventID]) -> None:
         """Work out beforehand the state that an event with these previous events meets, and how it changes the room's.
 

@@ -212,9 +212,9 @@ class Receiving:
                 results.update(_refused([fields], room, f"The event is not valid: {error}"))
             else:
                 pdus[pdu.event_id] = pdu
-        unknown = self.intake.unknown(conn, pdus)
-        results.update({event_id: {} for event_id in pdus if event_id not in unknown})
-        return _Arrived(room, [pdu for event_id, pdu in pdus.items() if event_id in unknown], results)
+        new = self.intake.unplaced(conn, pdus)
+        results.update({event_id: {} for event_id in pdus if event_id not in new})
+        return _Arrived(room, [pdu for event_id, pdu in pdus.items() if event_id in new], results)
 
     async def _verdicts(self, origin: ServerName, arrived: _Arrived) -> Verdicts:
         if not arrived.new:
