@@ -94,6 +94,7 @@ from homeserver.services.sync.passing import PassingNews
 from homeserver.services.sync.rooms import RoomGatherer
 from homeserver.services.sync.unread import UnreadCounts
 from homeserver.services.tags import RoomTags
+from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Timeline
 from homeserver.services.to_device import ToDevice
 from homeserver.services.typing import Typing
@@ -355,6 +356,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         backfilling=distant.backfilling,
         offers=Offers(db, clock, server_access, restricted_joins),
         handshakes=Handshakes(db, key, keyring, intake, server_access, restricted_joins, tellings),
+        third_party_invites=ThirdPartyInvites(db, timeline, server_access, distant.invites, client),
         incoming_invites=IncomingInvites(db, key, keyring, server_access, outside),
         serving=Serving(db, events, states_before, server_access, server_visibility, auth_chains),
     )

@@ -12,6 +12,7 @@ from homeserver.federation_api import (
     openid,
     public_rooms,
     spaces,
+    third_party_invites,
     transactions,
     versions,
 )
@@ -26,6 +27,7 @@ ROUTES = (
     knocks.routes,
     invites.routes,
     leaves.routes,
+    third_party_invites.routes,
     public_rooms.routes,
     spaces.routes,
     openid.routes,

@@ -49,6 +49,7 @@ from homeserver.services.spaces import Spaces
 from homeserver.services.summaries import Summaries
 from homeserver.services.sync import Sync
 from homeserver.services.tags import RoomTags
+from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.to_device import ToDevice
 from homeserver.services.typing import Typing
 from homeserver.services.upgrades import Upgrades
@@ -112,4 +113,5 @@ class Services:
     offers: Offers
     handshakes: Handshakes
     incoming_invites: IncomingInvites
+    third_party_invites: ThirdPartyInvites
     serving: Serving

@@ -69,9 +69,15 @@ class RemoteInvites:
         Raises `Forbidden` if the room does not allow it, `OtherServerFailed` if the user's server gives no answer, or
         what that server says against it.
         """
+        await self.db.read(lambda conn: access.joined_room(conn, self.timeline.names, who.user, room_id))
         draft = Draft(room_id, MEMBER, who.user_id, {**content, "membership": str(Membership.INVITE)}, target)
-        proposed = await self.db.write(lambda tx: self._propose(tx, who, draft, server_of(target)))
-        server, event = server_of(target), proposed.event
+        return await self.send_draft(room_id, target, draft)
+
+    async def send_draft(self, room_id: RoomID, target: UserID, draft: Draft) -> EventID:
+        """Invite a user by an event whose content is whole; return its ID. Raises what `send` raises."""
+        server = server_of(target)
+        proposed = await self.db.write(lambda tx: self._propose(tx, room_id, draft, server))
+        event = proposed.event
         try:
             answer = await self.client.invite(server, room_id, event.event_id, proposed.body)
             event = _signed(event, server, answer)
@@ -91,15 +97,13 @@ class RemoteInvites:
             raise Forbidden(f"The room does not allow it: {verdict.reason}")
         return event.event_id
 
-    def _propose(self, tx: Write, who: Requester, draft: Draft, server: ServerName) -> _Proposed:
-        assert draft.room_id is not None
-        room = access.joined_room(tx.conn, self.timeline.names, who.user, draft.room_id)
-        turn = self.timeline.turn(tx, room)
+    def _propose(self, tx: Write, room_id: RoomID, draft: Draft, server: ServerName) -> _Proposed:
+        turn = self.timeline.turn_of(tx, room_id)
         self._check_server(turn, server)
         event = self.timeline.propose(turn, draft)
-        told = [orjson.loads(each) for each in self.tellings.stripped(tx.conn, turn.room)]
+        told = [orjson.loads(each) for each in self.tellings.stripped(tx.conn, turn.room, draft.sender)]
         body = {"room_version": event.version.id, "event": event.fields, "invite_room_state": told}
-        return _Proposed(room, event, body)
+        return _Proposed(turn.room.nid, event, body)
 
     def _check_server(self, turn: Turn, server: ServerName) -> None:
         """Raise `Forbidden` if nobody of a server can take part in the room: the invite would lead nowhere."""
