@@ -1,24 +1,18 @@
 """What other servers send comes into rooms: linear history, forks, what is rejected and what is soft-failed."""
 
-from collections.abc import AsyncIterator, Iterable
-
 import pytest
 
-from federation.core.auth.receipt import Received, Verdict, VerdictKind
-from federation.core.events.pdu import Pdu
-from federation.core.ids import EventID
-from homeserver.model.events import Event
+from federation.core.auth.receipt import VerdictKind
 from homeserver.services.intake import Gap
-from homeserver.storage.schema.rooms import awaited_events
 from tests.support.intake import Guest
 from tests.support.rooms import ALICE, BOB, CAROL
 from tests.support.world import User, World
 
 
 @pytest.fixture
-async def guest(world: World, alice: User) -> AsyncIterator[Guest]:
-    """Alice of our server, who has joined a room of version 11 at a distance, in which Alice and Bob of others are."""
-    yield await Guest.join(world, alice, "11", [BOB])
+async def guest(world: World, alice: User) -> Guest:
+    """A user of ours in a room of version 11 of two others."""
+    return await Guest.join(world, alice, "11", [BOB])
 
 
 async def test_a_room_joined_at_a_distance_is_in_the_first_sync(guest: Guest) -> None:

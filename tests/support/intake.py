@@ -1,7 +1,7 @@
 """A room of other servers, made from the law, that a user of a real server of ours has joined."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -52,16 +52,21 @@ class Guest:
 
     @classmethod
     async def join(cls, world: World, user: User, version: str, others: Iterable[UserID] = (), **users: Any) -> "Guest":
-        """Make a room, let others join, and then a user of ours at a distance."""
-        room = Room.public(version, joined=others, **users)
+        """Make a public room, let others join, and then a user of ours at a distance."""
+        return await cls.enter(world, user, Room.public(version, joined=others, **users))
+
+    @classmethod
+    async def enter(cls, world: World, user: User, room: Room) -> "Guest":
+        """Let a user of ours join a room at a distance. Raises `Rejected` if it does not let them in."""
         before = [room.events[event_id] for event_id in room.state.values()]
         join = room.joins(UserID(user.user_id))
         timeline = world.app.services.rooms.timeline
         intake = Intake(timeline)
+        chain = received(auth_chain(room, before))
 
         def write(tx: Write) -> RoomNid:
             return intake.begin(
-                tx, room.create.room_id, room.version, create=Received(room.create), auth_chain=received(auth_chain(room, before)),
+                tx, room.create.room_id, room.version, create=Received(room.create), auth_chain=chain,
                 state=received(before), join=Received(join),
             )  # fmt: skip
 
@@ -87,6 +92,20 @@ class Guest:
         """Take in events that must be accepted."""
         for event in events:
             assert await self.take(event) is VerdictKind.ACCEPTED, event.type
+
+    async def keep_apart(self, *events: Pdu) -> dict[EventID, VerdictKind]:
+        """Store events as those of another server's state are; return what became of them."""
+        verdicts = await self.world.app.db.write(lambda tx: self.intake.outliers(tx, self.nid, received(events)))
+        return {event_id: verdict.kind for event_id, verdict in verdicts.items()}
+
+    async def fetch_past(
+        self, events: Sequence[Pdu], states: Mapping[EventID, Mapping[Slot, EventID]] | None = None
+    ) -> None:
+        """Take in older events, all of which must be accepted."""
+        verdicts = await self.world.app.db.write(
+            lambda tx: self.intake.backfilled(tx, self.nid, received(events), states or {})
+        )
+        assert {verdict.kind for verdict in verdicts.values()} == {VerdictKind.ACCEPTED}, verdicts
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Read from the database."""
