@@ -74,7 +74,7 @@ def test_make_targets_that_a_page_names_exist(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_that_a_page_names_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    commands = set(re.findall(r"(?:^|[`/ ])isthmus ((?:user|config|keys) [a-z]+|init|run|check)\b", text, re.MULTILINE))
+    commands = set(re.findall(r"(?:^|[`/ ])isthmus ((?:user|config|keys|federation) [a-z]+|init|run|check)\b", text, re.MULTILINE))
     for command in commands:
         with pytest.raises(SystemExit) as end:
             main([*command.split(), "--help"])
@@ -98,7 +98,7 @@ def test_decisions_are_numbered_without_a_gap() -> None:
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    for group in ((), ("user",), ("keys",), ("config",)):
+    for group in ((), ("user",), ("keys",), ("federation",), ("config",)):
         with pytest.raises(SystemExit):
             main([*group, "--help"])
         listed = capsys.readouterr().out.partition("COMMAND\n")[2].partition("\n\n")[0]
