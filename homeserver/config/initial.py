@@ -68,12 +68,23 @@ url = {toml(f"sqlite:///{directory / 'isthmus.db'}")}
 
 [http]
 listen = [{toml(f"127.0.0.1:{port}")}]
-
+{_federation(server_name)}
 [registration]
 shared_secret = {toml(shared_secret)}
 
 [media]
 path = {toml(str(directory / "media"))}
+"""
+
+
+def _federation(server_name: str) -> str:
+    host, _ = split_server_name(parse_server_name(server_name))
+    if "." not in host:
+        return ""
+    return """
+[federation]
+# Asked for the keys of servers that are gone, to check their events in old rooms. It is believed.
+trusted_notaries = ["matrix.org"]
 """
 
 
