@@ -10,9 +10,12 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
+from federation.core.errors import InvalidIdentifier
+from federation.core.ids import ServerName, parse_server_name
 from homeserver.clock import SystemIds
 from homeserver.config import Config, ConfigError, load, signing_keys
 from homeserver.config.initial import FILE_NAME, initialise
@@ -25,6 +28,7 @@ NEVER_USED = ("rich", "pydantic_core")
 """What structlog and yarl load where they find it, for what the server does not do; together five megabytes."""
 
 Command = Callable[[argparse.Namespace], None]
+T = TypeVar("T")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -63,6 +67,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_config(_add(of_keys, "rotate", rotate_key))
 
+    of_federation = commands.add_parser("federation", help="What waits for other servers.").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    command = _add(of_federation, "destinations", federation_destinations)
+    command.add_argument("--failing", action="store_true", help="only those that fail or are blocked")
+    _add_config(command)
+    for name, function in (
+        ("retry", federation_retry),
+        ("block", federation_block),
+        ("unblock", federation_unblock),
+    ):
+        command = _add(of_federation, name, function)
+        command.add_argument("server", type=_server, help="its server name, such as example.org")
+        _add_config(command)
+
     of_config = commands.add_parser("config", help="What can be configured.").add_subparsers(
         metavar="COMMAND", required=True
     )
@@ -94,6 +113,13 @@ def _port(text: str) -> int:
     if not 1 <= port <= 65535:
         raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
     return port
+
+
+def _server(text: str) -> ServerName:
+    try:
+        return parse_server_name(text)
+    except InvalidIdentifier as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def init(arguments: argparse.Namespace) -> None:
@@ -176,6 +202,63 @@ def rotate_key(arguments: argparse.Namespace) -> None:
     print(
         f"Put {new.key_id} before {old.key_id} in {path}. Start the server again: until then it signs with the old key."
     )
+
+
+def federation_destinations(arguments: argparse.Namespace) -> None:
+    """List the servers to which this one sends: what waits for each, since when it fails, and why."""
+    from homeserver import queues
+
+    rows = _beside(arguments, lambda settings: queues.listing(settings, arguments.failing))
+    if not rows:
+        print("No server fails or is blocked." if arguments.failing else "Nothing was ever sent to another server.")
+    for found, waiting in rows:
+        told = [f"{waiting} waiting"]
+        if found.blocked:
+            told.append("blocked")
+        if found.failing_since is not None:
+            told.append(f"failing since {_when(found.failing_since)}, next attempt {_when(found.retry_at)}")
+        print(f"{found.server}: {', '.join(told)}{f' ({found.error})' if found.error else ''}")
+
+
+def federation_retry(arguments: argparse.Namespace) -> None:
+    """Try a server again that fails, without waiting for the next attempt."""
+    from homeserver import queues
+
+    if not _beside(arguments, lambda settings: queues.retry(settings, arguments.server)):
+        _fail(f"nothing was ever sent to {arguments.server}")
+    print(f"The running server tries {arguments.server} again within half a minute.")
+
+
+def federation_block(arguments: argparse.Namespace) -> None:
+    """Send nothing more to a server; what it misses is kept for it."""
+    from homeserver import queues
+
+    _beside(arguments, lambda settings: queues.block(settings, arguments.server, True))
+    print(f"The running server sends nothing more to {arguments.server} within half a minute.")
+
+
+def federation_unblock(arguments: argparse.Namespace) -> None:
+    """Send to a blocked server again, first what it has missed."""
+    from homeserver import queues
+
+    _beside(arguments, lambda settings: queues.block(settings, arguments.server, False))
+    print(f"The running server sends to {arguments.server} again within half a minute.")
+
+
+def _beside(arguments: argparse.Namespace, do: Callable[[Config], T]) -> T:
+    """Do something with the database of a server that may be running."""
+    from homeserver.storage.migrations.runner import UnusableDatabase
+
+    try:
+        return do(_load(_needed(arguments.config)))
+    except UnusableDatabase as error:
+        _fail(str(error))
+
+
+def _when(at_ms: int | None) -> str:
+    if at_ms is None:
+        return "never"
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def config_example(_: argparse.Namespace) -> None:
