@@ -80,10 +80,8 @@ async def test_an_invite_into_a_room_that_we_are_in_is_signed_and_comes_with_the
     asks: Asking, ours: World, alice: User
 ) -> None:
     peer, carol, bob = asks.peer, await ours.user("carol"), asks.peer.user("bob")
-    room_id = await public_room(alice)
+    room_id = await public_room(alice, power_level_content_override={"invite": 0})
     room = await peer.joins(bob, room_id, ours.name)
-    levels = ok(await alice.get(f"/rooms/{q(room_id)}/state/m.room.power_levels"))
-    await alice.sets(room_id, "m.room.power_levels", {**levels, "invite": 0})
     event = room.make(bob, "m.room.member", {"membership": "invite"}, carol.user_id)
     answer = ok(await peer.asks_for_invite(room, event, ours.name))
     assert key_ids_of(answer["event"], ours.name)
