@@ -16,7 +16,7 @@ from federation.core.errors import BadJson as NotCanonical
 from federation.core.events.content import Membership, PowerLevels
 from federation.core.events.draft import Draft, build
 from federation.core.events.pdu import Pdu
-from federation.core.ids import EventID, RoomID, ServerName, UserID
+from federation.core.ids import EventID, RoomID, ServerName, UserID, server_of
 from federation.core.room_versions import RoomVersion
 from federation.core.signing import SigningKey
 from homeserver.clock import Clock, Ids
@@ -157,7 +157,7 @@ class Timeline:
             self.redactions.apply(tx, target, event)
         elif pdu.redacts is not None:
             awaited_events.add(tx, turn.room.nid, [pdu.redacts], event.nid)
-        there = there_before | self.current.servers.servers(tx.conn, turn.room.nid)
+        there = there_before | self.current.servers.servers(tx.conn, turn.room.nid) | _waiting(event, old)
         if len(there) > 1:
             self.deliver(tx, event, there - {self.server_name})
         return event
@@ -365,6 +365,16 @@ class Timeline:
                         level.update(event.pdu.prev_events)
             steps += 1
         return found
+
+
+def _waiting(event: Event, old: Event | None) -> set[ServerName]:
+    """Return the server of a user whose invite or knock an event ends: it may not be in the room."""
+    if event.type != MEMBER or old is None or old.content.get("membership") not in ("invite", "knock"):
+        return set()
+    # A further invite goes to that server in a request of its own.
+    if event.content.get("membership") in ("invite", "knock") or event.sender == event.state_key:
+        return set()
+    return {server_of(UserID(event.state_key or ""))}
 
 
 def _membership(event: Pdu | None) -> object:
