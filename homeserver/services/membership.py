@@ -77,7 +77,7 @@ class Memberships:
     async def knock(
         self, who: Requester, room: RoomID | RoomAlias, reason: str | None = None, via: Sequence[str] = ()
     ) -> RoomID:
-        """Ask to be invited to a room; return its ID. Raises `NotFound`, `Forbidden`, and what `Joining.knock` raises."""
+        """Ask to be invited to a room; return its ID. Raises `NotFound`, `Forbidden`, what `Joining.knock` raises."""
         _check_suspended(who)
         room_id, servers = await self._find(room, via)
 
