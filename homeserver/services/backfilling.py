@@ -52,6 +52,8 @@ class _Edge:
     """Where our part of a room's past ends."""
 
     room: Room
+    place: int
+    """Of the oldest event that is here."""
     missing: list[EventID]
     servers: list[ServerName]
 
@@ -72,7 +74,7 @@ class Backfilling:
 
     async def older(self, room_id: RoomID) -> bool:
         """Fetch some of what was before all that is here; return whether there is more now than before."""
-        if self._rests.get(room_id, 0.0) > self.clock.monotonic():
+        if self._is_resting(room_id):
             return False
         others = self._turns.is_taken(room_id)
         try:
@@ -85,8 +87,15 @@ class Backfilling:
         self._rest(room_id)
         return False
 
+    def lacks(self, conn: Connection, room_id: RoomID) -> bool:
+        """Return whether there is something older than what is here, and somebody to ask for it."""
+        return self._edge(conn, room_id) is not None
+
     async def until(self, room_id: RoomID, event_id: EventID) -> bool:
         """Fetch what was before until a certain event is here; return whether it is."""
+        edge = await self.db.read(lambda conn: self._edge(conn, room_id))
+        if edge is None or not await self._exists(edge, event_id):
+            return False
         for _ in range(ROUNDS):
             if await self.db.read(lambda conn: self._is_placed(conn, event_id)):
                 return True
@@ -94,13 +103,16 @@ class Backfilling:
                 break
         return await self.db.read(lambda conn: self._is_placed(conn, event_id))
 
-    async def near(self, room_id: RoomID, ts: int, *, backwards: bool, closer_than: int | None) -> bool:
-        """Fetch the event nearest to a time if others know one nearer than `closer_than`; return whether it is here.
+    async def near(self, room_id: RoomID, ts: int, *, backwards: bool, found: Event | None) -> bool:
+        """Fetch the event nearest to a time if others know a nearer one than was found; return whether it is here.
 
         https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid
         """
         edge = await self.db.read(lambda conn: self._edge(conn, room_id))
-        if edge is None or self._rests.get(room_id, 0.0) > self.clock.monotonic():
+        if edge is None or self._is_resting(room_id):
+            return False
+        # Of what is between our events, none is missing.
+        if found is not None and (backwards or found.at > edge.place):
             return False
         for server in edge.servers:
             try:
@@ -111,10 +123,25 @@ class Backfilling:
             event_id, when = answer.get("event_id"), answer.get("origin_server_ts")
             if not isinstance(event_id, str) or type(when) is not int:
                 continue
-            if closer_than is not None and abs(when - ts) >= abs(closer_than - ts):
+            if found is not None and abs(when - ts) >= abs(found.sent_at - ts):
                 return False
             return await self.until(room_id, EventID(event_id))
         return False
+
+    async def _exists(self, edge: _Edge, event_id: EventID) -> bool:
+        """Return whether another server has an event of the room: whoever invents one shall not cost its whole past."""
+        for server in edge.servers:
+            try:
+                found = await self.fetching.events(server, edge.room.room_id, edge.room.version, [event_id])
+            except FederationError as error:
+                log.info("event_not_given", server=server, event_id=event_id, reason=str(error))
+                continue
+            if found:
+                return True
+        return False
+
+    def _is_resting(self, room_id: RoomID) -> bool:
+        return self._rests.get(room_id, 0.0) > self.clock.monotonic()
 
     def _rest(self, room_id: RoomID) -> None:
         now = self.clock.monotonic()
@@ -161,7 +188,9 @@ class Backfilling:
         if not edges:
             return None
         missing = list(dict.fromkeys(event_id for _, event_id in edges))[:MOST_EDGES]
-        return _Edge(rooms.load(conn, nid), missing, self._likely([event for event, _ in edges], servers))
+        return _Edge(
+            rooms.load(conn, nid), edges[0][0].at, missing, self._likely([event for event, _ in edges], servers)
+        )
 
     def _likely(self, edges: Sequence[Event], servers: frozenset[ServerName]) -> list[ServerName]:
         """Return servers in the room, first those that were there at the edge of what we have."""

@@ -42,6 +42,8 @@ class Page:
     found: list[Seen]
     start: int
     end: int | None
+    ran_out: bool = False
+    """The list ended, and the reader could see what would come behind it."""
 
 
 def collect(
@@ -67,7 +69,7 @@ def collect(
         if len(passing) > open_places:
             return Page(found, start, _behind(found[-1].event, span) if found else start)
         if len(batch) < size:
-            return Page(found, start, None)
+            return Page(found, start, None, ran_out=not batch or not _is_hidden(batch[-1], seen, ignored))
 
         last = batch[-1]
         if span.backwards:
