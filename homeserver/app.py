@@ -12,6 +12,7 @@ import uvloop
 from aiohttp import web
 
 from federation.core.ids import UserID, parse_server_name
+from federation.matrix import edus
 from federation.matrix.client import FederationClient
 from federation.matrix.keyring import Keyring
 from homeserver import admin_api, client_api, federation_api, logs
@@ -26,6 +27,7 @@ from homeserver.http.tls import ShownCertificate
 from homeserver.metrics import CONTENT_TYPE, Metrics
 from homeserver.services import Services, media
 from homeserver.services import distant as distant_rooms
+from homeserver.services import encryption as encryption_services
 from homeserver.services.account_data import AccountData
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.accounts import Accounts
@@ -38,6 +40,8 @@ from homeserver.services.credentials import Credentials
 from homeserver.services.current_state import CurrentState
 from homeserver.services.destinations import Destinations
 from homeserver.services.devices import Devices
+from homeserver.services.encryption.device_lists import DeviceLists
+from homeserver.services.encryption.key_counts import CountsOfKeys
 from homeserver.services.filters import Filters
 from homeserver.services.handshakes import Handshakes
 from homeserver.services.history import History
@@ -146,6 +150,7 @@ class Application:
         self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
         self._tasks.append(asyncio.create_task(self.services.media.pruner.run(), name="media-pruner"))
         self._tasks.append(asyncio.create_task(self.services.presence.run(), name="presence"))
+        self._tasks.append(asyncio.create_task(self.services.remote_devices.run(), name="device-lists"))
         self._tasks.append(asyncio.create_task(prune.run(self.services, self.services.clock), name="prune"))
         return addresses
 
@@ -164,6 +169,7 @@ class Application:
         await self.services.media.close()
         await self.services.joining.close()
         await self.services.receiving.close()
+        await self.services.remote_devices.close()
         await self.services.keyring.close()
         await self.services.outgoing.stop()
         await self.services.federation_client.close()
@@ -260,7 +266,12 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     passwords = Passwords(config.passwords, ids)
     credentials = Credentials(server_name, db, passwords, limits)
     interactive_auth = InteractiveAuth(db, clock, ids, AuthStages(db, clock, credentials).all())
-    devices = Devices(db, interactive_auth, sessions)
+    key_counts = CountsOfKeys()
+    device_lists = DeviceLists(db, names, snapshots, live, neighbours, outgoing)
+    encryption = encryption_services.build(
+        server_name, db, clock, names, live, client, device_lists, key_counts, interactive_auth
+    )
+    devices = Devices(db, interactive_auth, sessions, device_lists)
     push_rules = PushRules(db, live)
     successions = Successions(timeline, push_rules)
     local_joins = LocalJoins(db, timeline, successions, room_servers)
@@ -275,12 +286,24 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     account_data = AccountData(db, names, live)
     accounts = Accounts(db, clock, passwords, interactive_auth, devices)
     accounts.departures.append(lambda who: memberships.leave_all(who.user, who.user_id))
-    presence = Presence(db, clock, names, live, config.presence.enabled)
+    presence = Presence(server_name, db, clock, names, live, config.presence.enabled, neighbours, outgoing)
     remote_profiles = RemoteProfiles(server_name, client, clock)
     profiles = Profiles(db, names, remote_profiles, [memberships.update_profile, presence.names_changed])
-    typing = Typing(db, clock, names, live)
+    typing = Typing(db, clock, names, live, neighbours, outgoing)
     current_state.movers.extend((typing.moved, presence.moved))
     devices.on_removal.append(presence.devices_removed)
+    to_device = ToDevice(server_name, db, clock, ids, names, live, outgoing)
+    receipts = Receipts(db, clock, names, events, live, recent, neighbours, outgoing)
+    distant.receiving.on_edu.update(
+        {
+            edus.TYPING: typing.hear,
+            edus.PRESENCE: presence.hear,
+            edus.RECEIPT: receipts.hear,
+            edus.DIRECT_TO_DEVICE: to_device.hear,
+            edus.DEVICE_LIST_UPDATE: encryption.remote_devices.hear_device,
+            edus.SIGNING_KEY_UPDATE: encryption.remote_devices.hear_signing_keys,
+        }
+    )
     unread = UnreadCounts(names, events, snapshots)
     lazy = LazyMembers()
     boot = ids.letters(8)
@@ -297,10 +320,12 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
             lazy,
             push_rules,
             account_data,
+            device_lists,
             clock,
             boot,
         ),
         clock,
+        key_counts,
     )
     services = Services(
         config=config,
@@ -338,15 +363,28 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         spaces=Spaces(db, views, neighbours, RemoteSpaces(client, clock)),
         messages=Messages(db, timeline, invites),
         sync=sync,
-        history=History(db, names, events, snapshots, visibility, rendering, account_data),
+        history=History(
+            db,
+            names,
+            events,
+            snapshots,
+            visibility,
+            rendering,
+            account_data,
+            distant.backfilling if federated else None,
+        ),
         room_state=RoomState(db, names, events, snapshots, visibility, rendering),
         relations=Relations(db, names, events, visibility, rendering, account_data),
         push_rules=push_rules,
-        receipts=Receipts(db, clock, names, events, live, recent),
+        receipts=receipts,
         account_data=account_data,
         tags=RoomTags(db, names, live),
         filters=Filters(db),
-        to_device=ToDevice(db, clock, live),
+        to_device=to_device,
+        device_keys=encryption.device_keys,
+        device_lists=device_lists,
+        cross_signing=encryption.cross_signing,
+        remote_devices=encryption.remote_devices,
         profiles=profiles,
         typing=typing,
         presence=presence,

@@ -2,6 +2,7 @@
 
 from homeserver.federation_api import (
     backfill,
+    devices,
     events,
     invites,
     joins,
@@ -11,6 +12,7 @@ from homeserver.federation_api import (
     media,
     openid,
     public_rooms,
+    queries,
     spaces,
     third_party_invites,
     transactions,
@@ -30,7 +32,9 @@ ROUTES = (
     third_party_invites.routes,
     public_rooms.routes,
     spaces.routes,
+    queries.routes,
     openid.routes,
+    devices.routes,
     media.routes,
 )
 """Served where `federation.enabled` is true."""

@@ -15,6 +15,10 @@ from homeserver.services.calls import Calls
 from homeserver.services.credentials import Credentials
 from homeserver.services.destinations import Destinations
 from homeserver.services.devices import Devices
+from homeserver.services.encryption.cross_signing import CrossSigning
+from homeserver.services.encryption.device_keys import DeviceKeys
+from homeserver.services.encryption.device_lists import DeviceLists
+from homeserver.services.encryption.remote_devices import RemoteDevices
 from homeserver.services.filters import Filters
 from homeserver.services.handshakes import Handshakes
 from homeserver.services.history import History
@@ -102,6 +106,10 @@ class Services:
     tags: RoomTags
     filters: Filters
     to_device: ToDevice
+    device_keys: DeviceKeys
+    device_lists: DeviceLists
+    cross_signing: CrossSigning
+    remote_devices: RemoteDevices
     profiles: Profiles
     sync: Sync
     typing: Typing

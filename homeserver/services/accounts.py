@@ -12,7 +12,7 @@ from homeserver.model.accounts import Requester
 from homeserver.services.devices import Devices
 from homeserver.services.interactive_auth import InteractiveAuth, Passed
 from homeserver.services.passwords import Passwords
-from homeserver.storage import accounts, devices, tokens
+from homeserver.storage import accounts, tokens
 from homeserver.storage.database import Database, Write
 
 Departure = Callable[[Requester], Awaitable[None]]
@@ -44,7 +44,7 @@ class Accounts:
             # A login token that was made before must not outlive the password that proved its maker.
             tokens.remove_of_user(tx, who.user)
             if log_others_out:
-                self.devices.removed(tx, who.user, devices.remove_all(tx, who.user, but=who.device))
+                self.devices.end(tx, who.user, but=who.device)
 
         await self.db.write(change)
 
@@ -59,7 +59,7 @@ class Accounts:
 
         def end(tx: Write) -> None:
             self.interactive_auth.use_up(tx, passed)
-            self.devices.removed(tx, who.user, devices.remove_all(tx, who.user))
+            self.devices.end(tx, who.user)
             tokens.remove_of_user(tx, who.user)
             accounts.deactivate(tx, who.user, self.clock.now_ms())
             if erase:

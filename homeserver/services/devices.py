@@ -8,10 +8,12 @@ from federation.core.ids import DeviceID
 from homeserver.errors import NotFound
 from homeserver.model.accounts import Requester
 from homeserver.model.devices import Device
+from homeserver.model.encryption import PublishedDevice
 from homeserver.model.nids import DeviceNid, UserNid
+from homeserver.services.encryption.device_lists import DeviceLists
 from homeserver.services.interactive_auth import PASSWORD, Demand, InteractiveAuth, Passed
 from homeserver.services.sessions import Sessions
-from homeserver.storage import devices
+from homeserver.storage import device_keys, devices
 from homeserver.storage.database import Database, Write
 
 Removal = Callable[[Write, UserNid, Sequence[DeviceNid]], object]
@@ -31,6 +33,7 @@ class Devices:
     db: Database
     interactive_auth: InteractiveAuth
     sessions: Sessions
+    lists: DeviceLists
     on_removal: list[Removal] = field(default_factory=list)
     """What else goes with a device; filled by the composition root."""
 
@@ -49,6 +52,9 @@ class Devices:
             device = _found(devices.find(tx.conn, who.user, device_id))
             if display_name is not None:
                 devices.rename(tx, device.nid, display_name)
+                keys = device_keys.of_device(tx.conn, device.nid)
+                if keys is not None and display_name != device.display_name:
+                    self.lists.changed(tx, who.user, [PublishedDevice(device_id, keys, display_name)])
 
         await self.db.write(rename)
 
@@ -58,20 +64,26 @@ class Devices:
         def remove(tx: Write) -> None:
             if passed is not None:
                 self.interactive_auth.use_up(tx, passed)
-            self.removed(tx, who.user, devices.remove(tx, who.user, device_ids))
+            self.end(tx, who.user, device_ids)
 
         await self.db.write(remove)
 
     async def remove_all(self, who: Requester) -> None:
         """Remove all devices of the user."""
-        await self.db.write(lambda tx: self.removed(tx, who.user, devices.remove_all(tx, who.user)))
+        await self.db.write(lambda tx: self.end(tx, who.user))
 
-    def removed(self, tx: Write, user: UserNid, gone: Sequence[DeviceNid]) -> None:
-        """Tell, in the write that has removed devices, those who keep something of them."""
+    def end(
+        self, tx: Write, user: UserNid, device_ids: Collection[DeviceID] | None = None, *, but: DeviceNid | None = None
+    ) -> None:
+        """Remove those of a user's devices that are named, or all but one, and tell who keeps something of them."""
+        with_keys = set(device_keys.with_keys(tx.conn, user))
+        named = device_ids is not None
+        gone = devices.remove(tx, user, device_ids or ()) if named else devices.remove_all(tx, user, but=but)
         if not gone:
             return
         for tell in self.on_removal:
             tell(tx, user, gone)
+        self.lists.removed(tx, user, sorted(with_keys.difference(device_keys.with_keys(tx.conn, user))))
         tx.after_commit(self.sessions.forget, user)
 
     def _fresh(self, device: Device) -> Device:

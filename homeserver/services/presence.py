@@ -4,10 +4,14 @@ What devices say of themselves makes the state of a user; a loop lets those who 
 those who have gone become offline. All of it is in memory, on the event loop; the table keeps the status message, and
 when a user was last active, over a restart. Who sees a change is found from the rooms in memory, without a query for
 each reader.
+
+Other servers are told of our users with whom theirs share a room, a moment later, so that what changes to and fro is
+told once; what they tell of theirs holds for a while: https://spec.matrix.org/v1.19/server-server-api/#presence.
 """
 
+import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Collection, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +19,8 @@ import orjson
 import structlog
 from sqlalchemy import Connection
 
-from federation.core.ids import UserID
+from federation.core.ids import ServerName, UserID, server_of
+from federation.matrix.edus import PRESENCE
 from homeserver.clock import Clock
 from homeserver.errors import Forbidden, InvalidParam
 from homeserver.model.accounts import Requester
@@ -23,6 +28,8 @@ from homeserver.model.nids import DeviceNid, RoomNid, UserNid
 from homeserver.model.presence import PresenceState
 from homeserver.model.profiles import PublicNames
 from homeserver.services.live import Live
+from homeserver.services.neighbours import Neighbours
+from homeserver.services.outgoing import Outgoing
 from homeserver.storage import memberships, presence, profiles
 from homeserver.storage.database import Database, Write
 from homeserver.storage.names import Names
@@ -42,6 +49,12 @@ LOOK_SECONDS = 5.0
 """How often the loop looks for who has gone."""
 MOST_PEOPLE = 50_000
 """Users in memory; of more, those offline longest are forgotten."""
+TELL_AFTER_SECONDS = 0.5
+"""How long changes are gathered before other servers are told."""
+TELL_AGAIN_SECONDS = 1500.0
+"""Other servers are told so often that someone is still there."""
+HEARD_SECONDS = 2100.0
+"""A user of another server of whom nothing was heard for so long is offline."""
 LONGEST_STATUS = 1000
 ENTRIES_REMEMBERED = 1000
 """Rooms of which it is remembered that a user came in, until they have synced."""
@@ -74,13 +87,22 @@ class _Person:
     devices: dict[DeviceNid, Device] = field(default_factory=dict)
     serial: int = 0
     """Of the last change that others can see."""
+    is_local: bool = True
+    told_at: float = 0.0
+    """When other servers were last told of a local user, or last told of one of theirs."""
 
 
 class Presence:
     """Knows who is there, and tells those who share a room with them."""
 
-    def __init__(self, db: Database, clock: Clock, names: Names, live: Live, enabled: bool) -> None:
+    def __init__(
+        self, own: ServerName, db: Database, clock: Clock, names: Names, live: Live, enabled: bool,
+        neighbours: Neighbours, outgoing: Outgoing,
+    ) -> None:  # fmt: skip
         """Start with everybody offline. If presence is not `enabled`, they stay so."""
+        self._own = own
+        self._neighbours = neighbours
+        self._outgoing = outgoing
         self._db = db
         self._clock = clock
         self._names = names
@@ -91,6 +113,10 @@ class Presence:
         self._unsaved: set[UserNid] = set()
         self._entered: OrderedDict[UserNid, deque[tuple[int, RoomNid]]] = OrderedDict()
         """The rooms that each user came into, with the serials, newest last."""
+        self._untold: set[UserNid] = set()
+        self._newcomers: dict[ServerName, set[RoomNid]] = {}
+        """The servers whose users came into rooms, and are to be told who is there."""
+        self._telling: asyncio.Task[None] | None = None
 
     async def set(self, who: Requester, user_id: UserID, state: PresenceState, status_msg: str | None) -> None:
         """Set the user's own presence, as their device sees it. Raises `Forbidden` or `InvalidParam`.
@@ -171,10 +197,34 @@ class Presence:
             if person.state is PresenceState.UNAVAILABLE:
                 self._judge(person)
 
-    def moved(self, room: RoomNid, user: UserNid, _user_id: UserID, joined: bool) -> None:
+    async def hear(self, _origin: ServerName, content: Mapping[str, Any]) -> None:
+        """Take what another server says of its users: a checked `m.presence`."""
+        if not self._enabled:
+            return
+        said = {UserID(push["user_id"]): push for push in content["push"]}
+        users = await self._db.read(lambda conn: self._names.user_nids(conn, said))
+        for user_id, user in users.items():
+            person = await self._person(user, user_id)
+            if not person.rooms:
+                continue
+            push = said[user_id]
+            state = PresenceState(push["presence"])
+            status = push.get("status_msg")
+            status = status[:LONGEST_STATUS] if status is not None else None
+            changed = state is not person.state or status != person.status_msg
+            person.told_at = self._clock.monotonic()
+            person.last_active_at = max(0, self._clock.now_ms() - push.get("last_active_ago", 0))
+            person.state, person.status_msg = state, status
+            if changed:
+                self._tell(person)
+
+    def moved(self, room: RoomNid, user: UserNid, user_id: UserID, joined: bool) -> None:
         """Take note that a user has come into a room, where all now see each other's presence, or gone out of it."""
         if not self._enabled:
             return
+        if joined and server_of(user_id) != self._own:
+            self._newcomers.setdefault(server_of(user_id), set()).add(room)
+            self._tell_servers_soon()
         person = self._people.get(user)
         if person is not None and self._live.rooms_of(user) is None:
             person.rooms = person.rooms | {room} if joined else person.rooms - {room}
@@ -266,11 +316,24 @@ class Presence:
                 if not device.syncs and device.until <= now:
                     del person.devices[number]
             self._judge(person)
+        for person in list(self._people.values()):
+            if person.state is not PresenceState.OFFLINE:
+                self._look_elsewhere(person, now - person.told_at)
         excess = len(self._people) - MOST_PEOPLE
         if excess > 0:
             away = (user for user, person in self._people.items() if not person.devices)
             for user in [user for _, user in zip(range(excess), away, strict=False) if user not in self._unsaved]:
                 del self._people[user]
+
+    def _look_elsewhere(self, person: _Person, seconds: float) -> None:
+        """Let other servers know that someone is still there, or let someone of theirs be offline."""
+        if person.is_local:
+            if seconds >= TELL_AGAIN_SECONDS:
+                self._untold.add(person.user)
+                self._tell_servers_soon()
+        elif seconds >= HEARD_SECONDS:
+            person.state = PresenceState.OFFLINE
+            self._tell(person)
 
     async def save(self) -> None:
         """Store what changed since it was last stored."""
@@ -301,7 +364,8 @@ class Presence:
             names = profiles.names_of(conn, [user])[user]
             rooms = frozenset(memberships.joined_rooms(conn, user))
             if stored is None:
-                return _Person(user, user_id, rooms, names, None, self._clock.now_ms())
+                is_local = server_of(user_id) == self._own
+                return _Person(user, user_id, rooms, names, None, self._clock.now_ms(), is_local=is_local)
             return _Person(user, user_id, rooms, names, stored.status_msg, stored.last_active_at)
 
         loaded = await self._db.read(load)
@@ -339,6 +403,45 @@ class Presence:
         for room in self._rooms_of(person):
             readers.update(self._live.online_in(room))
         self._live.ring_users_ephemeral(readers)
+        if person.is_local:
+            self._untold.add(person.user)
+            self._tell_servers_soon()
+
+    def _tell_servers_soon(self) -> None:
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_servers(), name="presence-elsewhere")
+
+    async def _tell_servers(self) -> None:
+        """Tell other servers what has changed, until nothing has."""
+        while self._untold or self._newcomers:
+            await self._clock.sleep(TELL_AFTER_SECONDS)
+            untold, self._untold = self._untold, set()
+            newcomers, self._newcomers = self._newcomers, {}
+            people = [person for user in untold if (person := self._people.get(user)) is not None]
+            rooms = {person.user: self._rooms_of(person) for person in people}
+            servers = await self._db.read(lambda conn, rooms=rooms: self._servers_of(conn, rooms))  # type: ignore[misc]
+            for person in people:
+                person.told_at = self._clock.monotonic()
+                self._push(person, servers[person.user])
+            for server, entered in newcomers.items():
+                for person in self._there_in(entered):
+                    self._push(person, frozenset((server,)))
+
+    def _servers_of(
+        self, conn: Connection, rooms: Mapping[UserNid, Set[RoomNid]]
+    ) -> dict[UserNid, frozenset[ServerName]]:
+        return {user: self._neighbours.of_rooms(conn, in_rooms) for user, in_rooms in rooms.items()}
+
+    def _there_in(self, rooms: Set[RoomNid]) -> Iterable[_Person]:
+        for person in list(self._people.values()):
+            is_there = person.is_local and person.state is not PresenceState.OFFLINE
+            if is_there and not rooms.isdisjoint(self._rooms_of(person)):
+                yield person
+
+    def _push(self, person: _Person, servers: frozenset[ServerName]) -> None:
+        if servers:
+            edu = {"edu_type": PRESENCE, "content": {"push": [{"user_id": person.user_id, **self._content(person)}]}}
+            self._outgoing.edu(None, servers, edu, key=f"{PRESENCE} {person.user_id}")
 
     def _rooms_of(self, person: _Person) -> Set[RoomNid]:
         """Return the rooms of a user: as of now while they sync, else as of when they last did."""

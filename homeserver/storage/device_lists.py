@@ -51,8 +51,10 @@ def changed_for(conn: Connection, reader: UserNid, since: int, until: int) -> se
     mine, theirs = memberships.alias("mine"), memberships.alias("theirs")
     shared = (
         sa.select(mine.c.room)
-        .join(theirs, sa.and_(theirs.c.room == mine.c.room, theirs.c.user == device_lists.c.user))
-        .where(mine.c.user == reader, mine.c.membership == JOIN, theirs.c.membership == JOIN)
+        .select_from(mine.join(theirs, theirs.c.room == mine.c.room))
+        .where(mine.c.user == reader, mine.c.membership == JOIN)
+        .where(theirs.c.user == device_lists.c.user, theirs.c.membership == JOIN)
+        .correlate(device_lists)
         .exists()
     )
     query = sa.select(device_lists.c.user).where(

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from federation.core.ids import DeviceID, UserID
+from federation.core.ids import DeviceID, ServerName, UserID
 from homeserver.model.nids import DeviceNid, UserNid
-from homeserver.storage.database import Write
+from homeserver.storage.database import Write, upsert
 from homeserver.storage.schema.accounts import devices, users
 from homeserver.storage.schema.delivery import to_device
+from homeserver.storage.schema.encryption import received_messages
 
 USERS_IN_A_QUERY = 5000
 MOST_WAITING = 50_000
 """Messages that wait for one device; of more, the oldest are dropped."""
+RECEIVED_MS = 7 * 24 * 60 * 60 * 1000
+"""For so long a message of another server is known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,18 @@ def devices_of(
         for user_id, user, device_id, device in conn.execute(query.where(users.c.user_id.in_(part))):
             found.setdefault(user_id, (UserNid(user), {}))[1][device_id] = DeviceNid(device)
     return found
+
+
+def receive(tx: Write, origin: ServerName, message_id: str, now: int) -> bool:
+    """Note a message of another server; return whether it is new."""
+    insert = upsert(tx.conn, received_messages).values(origin=origin, message_id=message_id, received_at=now)
+    return tx.conn.execute(insert.on_conflict_do_nothing()).rowcount == 1
+
+
+def prune_received(tx: Write, now: int) -> int:
+    """Forget which messages came long ago; return how many."""
+    old = received_messages.delete().where(received_messages.c.received_at < now - RECEIVED_MS)
+    return tx.conn.execute(old).rowcount
 
 
 def prune(tx: Write) -> int:

@@ -9,6 +9,7 @@ from homeserver.clock import Clock
 from homeserver.model.nids import DeviceNid, RoomNid, UserNid
 from homeserver.model.positions import SyncToken
 from homeserver.model.sync import SyncRequest
+from homeserver.services.encryption.key_counts import CountsOfKeys
 from homeserver.services.live import Feed, Live
 from homeserver.services.sync import pieces
 from homeserver.services.sync.assemble import Assembled, Assembler
@@ -30,11 +31,21 @@ class Sync:
     memory: FromMemory
     assembler: Assembler
     clock: Clock
+    key_counts: CountsOfKeys
     given: dict[DeviceNid, int] = field(default_factory=dict)
     """Up to which position each device was given to-device messages that it has not acknowledged."""
 
     async def sync(self, request: SyncRequest) -> bytes:
         """Return the answer's body: at once if there is something to tell, else when there is or time is over."""
+        body = await self._answer(request)
+        device = request.who.device
+        counts = self.key_counts.known(device)
+        if counts is None:
+            counts = await self.db.read(lambda conn: self.key_counts.of_device(conn, device))
+        return b"".join((body[:-1], b",", counts, b"}"))
+
+    async def _answer(self, request: SyncRequest) -> bytes:
+        """Return the answer but for the counts of keys, which stand in every one."""
         since = request.since
         if since is not None:
             await self._acknowledge(request, since)
@@ -51,6 +62,8 @@ class Sync:
                     if not answer.empty:
                         return answer.body
                     quiet = answer.token
+                    if since is not None and self.key_counts.changed_since(request.who.device, since.position):
+                        return pieces.nothing(quiet)
                 left = deadline - self.clock.monotonic()
                 if left <= 0 or since is None or self.live.closing:
                     return pieces.nothing(quiet)

@@ -19,6 +19,7 @@ from homeserver.model.receipts import Receipt
 from homeserver.model.rooms import Room, RoomMembership
 from homeserver.model.sync import SyncRequest
 from homeserver.services.account_data import AccountData
+from homeserver.services.encryption.device_lists import DeviceLists
 from homeserver.services.push_rules import PushRules, event_content
 from homeserver.services.receipts import event_contents
 from homeserver.services.rendering import Rendering
@@ -60,6 +61,7 @@ class Assembler:
     lazy: LazyMembers
     push_rules: PushRules
     own_data: AccountData
+    device_lists: DeviceLists
     clock: Clock
     boot: str
 
@@ -97,6 +99,7 @@ class _Answer:
             "account_data": self._account_data(),
             "presence": presence_section(self.passing.presence, self.filter.presence, self.ignored),
             "to_device": device_messages,
+            "device_lists": self._device_lists(),
         }
         empty = not any(sections.values())
         token = SyncToken(self.position, self.passing.serial, self.on.boot, device_position)
@@ -104,6 +107,11 @@ class _Answer:
         return Assembled(body, empty, token, mail)
 
     # What is not in rooms
+
+    def _device_lists(self) -> bytes | None:
+        if self.initial:
+            return None
+        return self.on.device_lists.section(self.conn, self.who.user, self.since, self.position)
 
     def _account_data(self) -> bytes | None:
         found = account_data.since(self.conn, self.who.user, self.since, self.position)

@@ -60,6 +60,16 @@ key_signatures = Table(
     info={"pruned": "with the account of the signer, and when the signed key is replaced"},
 )
 
+received_messages = Table(
+    "received_messages",
+    metadata,
+    # To-device messages of other servers, so that one which is sent twice arrives once.
+    Column("origin", Key, primary_key=True),
+    Column("message_id", Key, primary_key=True),
+    Column("received_at", Number, nullable=False, index=True),
+    info={"pruned": "after some days", "pruner": "to_device.prune_received"},
+)
+
 device_lists = Table(
     "device_lists",
     metadata,
