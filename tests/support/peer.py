@@ -214,17 +214,17 @@ class Peer:
     async def sends(
         self,
         destination: str,
-        pdus: Iterable[Pdu | Mapping[str, Any]] = (),
-        edus: Iterable[Mapping[str, Any]] = (),
+        pdus: Iterable[Any] = (),
+        edus: Iterable[Any] = (),
         *,
         txn_id: str = "",
         **how: Any,
     ) -> tuple[int, Any]:
-        """Send a transaction; return its answer."""
+        """Send a transaction of events, or of anything else; return its answer."""
         body = {
             "origin": how.get("origin") or self.name,
             "origin_server_ts": self.now_ms(),
-            "pdus": [wire(pdu) for pdu in pdus],
+            "pdus": [wire(pdu) if isinstance(pdu, Pdu) else pdu for pdu in pdus],
             "edus": list(edus),
         }
         txn_id = txn_id or f"t{next(_numbers)}x{self.now_ms()}"
