@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -156,7 +156,8 @@ class Keyring:
             await self._ask_servers(lacking)
             known.update(await self._known(lacking))
         for notary in self._notaries:
-            if lacking := _lacking(wants, known) - {own, notary}:
+            # A notary may know keys of ours that were lost, with which we have signed events that come back to us.
+            if lacking := _lacking(wants, known) - {notary}:
                 await self._ask_notary(notary, [want for want in wants if want.server in lacking])
                 known.update(await self._known(lacking))
         return known
@@ -167,9 +168,7 @@ class Keyring:
         known: dict[ServerName, KeysOfServer] = {}
         unknown = []
         for server in servers:
-            if server == name:
-                known[server] = keys
-            elif server in self._memory:
+            if server in self._memory:
                 self._memory.move_to_end(server)
                 known[server] = self._memory[server]
             else:
@@ -179,8 +178,10 @@ class Keyring:
             for server in unknown:
                 # Who was asked in the meantime has told more than was stored before.
                 known[server] = self._memory.get(server) or stored.get(server, {})
-                if known[server]:
+                if known[server] or server == name:
                     self._remember(server, known[server])
+        if name in known:
+            known[name] = {**{key_id: replace(key, current=False) for key_id, key in known[name].items()}, **keys}
         return known
 
     def _remember(self, server: ServerName, keys: KeysOfServer) -> None:

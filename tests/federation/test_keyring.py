@@ -387,6 +387,30 @@ async def test_a_notary_cannot_change_a_key_that_we_know(network: Network, caref
     assert await passes(careful, event(forged, ts=network.now), event(them)) == [False, True]
 
 
+async def test_a_key_that_we_have_lost_comes_from_a_notary_for_old_events_alone(
+    network: Network, careful: Keyring
+) -> None:
+    lost = network.server(US)
+    ours = Server(US, OURS)
+    assert await passes(careful, event(lost), event(ours), event(Server(US, SigningKey.generate("x")))) == [
+        True,
+        True,
+        False,
+    ]
+    assert network.asked == {(NOTARY, US): 1, (NOTARY,): 1}
+    with pytest.raises(BadSignature):
+        await careful.verify_json(signed(lost), US, now_ms=network.now)
+    await careful.verify_json(signed(ours), US, now_ms=network.now)
+
+
+async def test_a_notary_does_not_change_a_key_of_ours(network: Network, careful: Keyring) -> None:
+    forged = network.server(US)
+    forged.key = SigningKey.generate("ours")
+    other = SigningKey.generate("other")
+    assert await passes(careful, event(Server(US, other))) == [False]
+    assert await passes(careful, event(forged), event(Server(US, OURS))) == [False, True]
+
+
 async def test_a_dead_notary_delays_nothing_but_what_depends_on_it(network: Network, careful: Keyring) -> None:
     network.servers[NOTARY].down = True
     them, other = network.server(THEM, down=True), network.server(OTHER)
