@@ -117,7 +117,8 @@ def _laggards(conn: Connection) -> list[Laggard]:
     found = []
     query = sa.select(destinations.c.nid, destinations.c.cursor).where(destinations.c.nid.in_(lagging()))
     for nid, cursor in conn.execute(query).all():
-        in_order = conn.execute(_OLDEST_IN_ORDER, {"for_nid": nid, "after": cursor}).scalar_one_or_none()
+        bounds = {"for_nid": nid, "after": cursor, "in_order": IN_ORDER}
+        in_order = conn.execute(_OLDEST_IN_ORDER, bounds).scalar_one_or_none()
         if in_order is not None:
             sets = conn.execute(_SETS, {"for_nid": nid}).scalars().all()
             found.append(Laggard(nid, cursor, in_order, set(sets)))
@@ -157,7 +158,7 @@ _OLDEST_IN_ORDER = (
         sa.or_(outbox.c.omitted.is_(None), outbox.c.omitted != sa.bindparam("for_nid")),
     )
     .order_by((outbox.c.position + sa.literal_column("0")).desc())
-    .offset(IN_ORDER)
+    .offset(sa.bindparam("in_order"))
     .limit(1)
 )
 _SETS = sa.select(destination_set_members.c.set).where(destination_set_members.c.destination == sa.bindparam("for_nid"))

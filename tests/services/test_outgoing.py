@@ -19,7 +19,7 @@ from homeserver.config.schema import Federation
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid
 from homeserver.services.outgoing import Outgoing
-from homeserver.storage import destinations, outbox, rooms
+from homeserver.storage import destinations, outbox, outbox_pruning, rooms
 from homeserver.storage.database import SqliteDatabase, Write
 from homeserver.storage.database.postgres import PostgresDatabase
 from homeserver.storage.deletion import delete_some
@@ -301,7 +301,17 @@ async def test_a_thousand_events_in_twenty_rooms_get_in_order_to_a_server_that_w
     assert len(server.others.seen) <= 2 * 22 + 20
 
 
-async def test_who_was_away_very_long_gets_the_newest_of_each_room_and_every_message_to_devices(server: Server) -> None:
+@pytest.fixture
+def few_in_order(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let five hundred be more than is sent in order, so that a test need not make thousands."""
+    for module in (outbox, outbox_pruning):
+        monkeypatch.setattr(module, "IN_ORDER", 400)
+    return 400
+
+
+async def test_who_was_away_very_long_gets_the_newest_of_each_room_and_every_message_to_devices(
+    server: Server, few_in_order: int
+) -> None:
     server.others.down.add(B)
     for name in ("quiet", "busy"):
         await server.room(name)
@@ -311,7 +321,7 @@ async def test_who_was_away_very_long_gets_the_newest_of_each_room_and_every_mes
     await server.tells({"device list": 2}, B, key="alice")
 
     def very_many(tx: Write) -> None:
-        for number in range(outbox.IN_ORDER + 200):
+        for number in range(few_in_order + 200):
             server.say(tx, [B], str(number), room="busy")
 
     await server.database.write(very_many)
@@ -323,7 +333,7 @@ async def test_who_was_away_very_long_gets_the_newest_of_each_room_and_every_mes
     # The first ones were in a transaction that may have been taken; it is repeated.
     begun = [one for one in server.others.bodies[B] if one.isdigit()]
     assert server.others.bodies[B][0] == "the last in the quiet room"
-    assert begun[-1] == str(outbox.IN_ORDER + 199)
+    assert begun[-1] == str(few_in_order + 199)
     assert len(begun) <= 60
     assert server.others.edus[B][-1] == {"device list": 2}
     assert {"to a device": 1} in server.others.edus[B]
@@ -359,19 +369,21 @@ async def test_what_servers_have_taken_is_pruned_but_for_the_newest_of_a_room(se
     await until(delivered(server, B, "one", "two", "three", "four"))
 
 
-async def test_what_is_not_worth_sending_is_pruned_and_what_is_in_flight_is_not(server: Server) -> None:
+async def test_what_is_not_worth_sending_is_pruned_and_what_is_in_flight_is_not(
+    server: Server, few_in_order: int
+) -> None:
     server.others.down.add(B)
     await server.says("begun", B)
     await until(lambda: server.others.attempts[B])
     await server.room("busy")
 
     def very_many(tx: Write) -> None:
-        for number in range(outbox.IN_ORDER + 500):
+        for number in range(few_in_order + 500):
             server.say(tx, [B, C] if number % 2 else [B], str(number), room="busy")
 
     await server.database.write(very_many)
     await server.says("the newest", B)
-    await until(lambda: len(server.others.bodies[C]) == outbox.IN_ORDER // 2 + 250 and server.resting())
+    await until(lambda: len(server.others.bodies[C]) == few_in_order // 2 + 250 and server.resting())
     await server.killed_and_started()
     await until(server.resting)
     before = await server.count(delivery.outbox)
@@ -381,7 +393,7 @@ async def test_what_is_not_worth_sending_is_pruned_and_what_is_in_flight_is_not(
     await until(lambda: server.others.bodies[B][-1:] == ["the newest"])
     got = server.others.bodies[B]
     assert got[0] == "begun"
-    assert got[-2] == str(outbox.IN_ORDER + 499)
+    assert got[-2] == str(few_in_order + 499)
     assert got[1:-1] == sorted(got[1:-1], key=int)
 
 
