@@ -69,7 +69,7 @@ class History:
     visibility: Visibility
     rendering: Rendering
     account_data: AccountData
-    older: Backfilling | None
+    older: Backfilling | None = None
     """Fetches what was before; None if this server speaks with no others."""
 
     async def messages(self, who: Requester, room_id: RoomID, span: Span, wanted: RoomEventFilter) -> Messages:
