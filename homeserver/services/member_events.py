@@ -11,14 +11,14 @@ import orjson
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
-from federation.core.events.content import JoinRule, Membership, allowed_rooms, join_rule_of
+from federation.core.events.content import Membership, allowed_rooms, join_rule_of
 from federation.core.events.draft import Draft
 from federation.core.ids import UserID, parse_user_id, server_of
-from federation.core.room_versions import RoomVersion
 from homeserver.errors import BadJson, Forbidden, InviteBlocked, NotFound, UnableToAuthoriseJoin
 from homeserver.model.events import Event
 from homeserver.model.nids import UserNid
 from homeserver.model.profiles import AVATAR_URL, DISPLAY_NAME, PublicNames
+from homeserver.services.restricted_joins import NONE_MET, is_restricted, who_may_invite
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import account_data, accounts, memberships, profiles
 
@@ -109,13 +109,6 @@ def blocks_invites(permission: bytes) -> bool:
 # Restricted rooms: https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
 
 
-def is_restricted(rule: JoinRule, version: RoomVersion) -> bool:
-    """Return whether members of other rooms may join by this rule, in a room of this version."""
-    if rule is JoinRule.KNOCK_RESTRICTED:
-        return version.knock_restricted
-    return rule is JoinRule.RESTRICTED and version.restricted_joins
-
-
 def meets_condition(conn: Connection, timeline: Timeline, user_id: UserID, join_rules: Mapping[str, Any]) -> bool:
     """Return whether a user is in one of the rooms that a restricted join rule names."""
     user = timeline.names.user(conn, user_id)
@@ -135,27 +128,8 @@ def _voucher(timeline: Timeline, turn: Turn, user_id: UserID) -> UserID | None:
         return None
     conn = turn.tx.conn
     if not meets_condition(conn, timeline, user_id, rules.content):
-        raise Forbidden("You are in none of the rooms whose members may join this one")
-    voucher = _who_may_invite(timeline, turn)
+        raise Forbidden(NONE_MET)
+    voucher = who_may_invite(conn, turn.room, timeline.power_levels(turn), timeline.server_name)
     if voucher is None:
         raise UnableToAuthoriseJoin("Nobody of this server who is in the room may let you in")
     return voucher
-
-
-def _who_may_invite(timeline: Timeline, turn: Turn) -> UserID | None:
-    levels = timeline.power_levels(turn)
-    listed = levels.content.get("users") if levels.content is not None else None
-    known = {*levels.creators, *(listed if isinstance(listed, dict) else ())}
-    local = [user_id for user_id in known if user_id.endswith(f":{timeline.server_name}")]
-    local.sort(key=lambda user_id: (-levels.user_level(user_id), user_id))
-    able = [UserID(user_id) for user_id in local if levels.user_level(user_id) >= levels.invite]
-    conn, room = turn.tx.conn, turn.room.nid
-    joined = memberships.joined_of(conn, room, able)
-    for user_id in able:
-        if user_id in joined:
-            return user_id
-    if levels.users_default < levels.invite:
-        return None
-    # At most as many as are listed have less than the default.
-    some = memberships.some_joined_from(conn, room, timeline.server_name, limit=len(local) + 1)
-    return next((user_id for user_id in some if levels.user_level(user_id) >= levels.invite), None)

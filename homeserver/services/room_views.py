@@ -22,7 +22,7 @@ from federation.core.ids import RoomID, parse_alias
 from homeserver.model.events import Event
 from homeserver.model.nids import RoomNid, UserNid
 from homeserver.model.rooms import Room
-from homeserver.services.member_events import is_restricted
+from homeserver.services.restricted_joins import is_restricted
 from homeserver.storage import memberships, rooms
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names

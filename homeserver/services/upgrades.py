@@ -18,7 +18,7 @@ from homeserver.model.events import Event
 from homeserver.model.nids import RoomNid
 from homeserver.services import access
 from homeserver.services.aliases import CANONICAL_ALIAS, without_aliases
-from homeserver.services.member_events import is_restricted
+from homeserver.services.restricted_joins import is_restricted
 from homeserver.services.room_views import SPACE
 from homeserver.services.rooms import ABOVE_ADMINISTRATORS, ADMINISTRATOR, begin, check_creators, new_room_id
 from homeserver.services.successions import Successions
