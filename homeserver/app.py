@@ -290,7 +290,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     remote_profiles = RemoteProfiles(server_name, client, clock)
     profiles = Profiles(db, names, remote_profiles, [memberships.update_profile, presence.names_changed])
     typing = Typing(db, clock, names, live, neighbours, outgoing)
-    current_state.movers.extend((typing.moved, presence.moved))
+    current_state.movers.extend((typing.moved, presence.moved, device_lists.moved))
     devices.on_removal.append(presence.devices_removed)
     to_device = ToDevice(server_name, db, clock, ids, names, live, outgoing)
     receipts = Receipts(db, clock, names, events, live, recent, neighbours, outgoing)

@@ -38,6 +38,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("asked_destinations", lambda services: services.outgoing.look(), HALF_A_MINUTE),
     Chore("server_transactions", lambda services: services.receiving.prune(), HOUR),
     Chore("to_device", lambda services: services.to_device.prune(), HOUR),
+    Chore("device_lists", lambda services: services.remote_devices.prune(), HOUR),
     Chore("server_keys", lambda services: services.server_keys.others.prune(), HOUR),
     Chore("interactive_sessions", lambda services: services.interactive_auth.prune(), HOUR),
 )

@@ -147,6 +147,20 @@ def set_remote(tx: Write, user: UserNid, stream_id: int, *, stale: bool) -> None
     tx.conn.execute(device_lists.update().where(device_lists.c.user == user).values(stream_id=stream_id, stale=stale))
 
 
+def forget_strangers(tx: Write) -> int:
+    """Forget the lists of remote users who share no room with anybody here: nobody tells us their changes."""
+    shares = sa.exists().where(memberships.c.user == device_lists.c.user, memberships.c.membership == JOIN)
+    strangers = tx.conn.execute(
+        device_lists.update()
+        .where(device_lists.c.stream_id.is_not(None), ~shares)
+        .values(stream_id=None, stale=False)
+        .returning(device_lists.c.user)
+    )
+    gone = list(strangers.scalars())
+    tx.conn.execute(remote_devices.delete().where(remote_devices.c.user.in_(gone)))
+    return len(gone)
+
+
 def remote_of_users(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, list[PublishedDevice]]:
     """Return the devices of remote users, as far as they are known, in one query."""
     found: dict[UserNid, list[PublishedDevice]] = {}

@@ -15,7 +15,7 @@ from homeserver.services import live as live_module
 from homeserver.services.live import Live
 from tests.support.clock import MovableClock
 from tests.support.waiting import until
-from tests.support.world import User, World, ok, q
+from tests.support.world import NO_NEWS, User, World, ok, q
 
 EVERYTHING = '{"room":{"timeline":{"limit":1000}},"presence":{"types":[]}}'
 TOKEN = re.compile(r"s(\d+)_(\d+)_\w+")
@@ -54,7 +54,7 @@ class Listener:
     def take(self, answer: Any) -> None:
         if self.user.since is not None:
             assert _place(answer["next_batch"]) >= _place(self.user.since), "a token went back"
-            self.idle += set(answer) == {"next_batch"}
+            self.idle += set(answer) == NO_NEWS
         self.user.since = answer["next_batch"]
         rooms = answer.get("rooms", {})
         for room_id, told in [*rooms.get("join", {}).items(), *rooms.get("leave", {}).items()]:

@@ -5,7 +5,7 @@ import json
 
 from tests.support.statements import statements
 from tests.support.waiting import until
-from tests.support.world import User, World, ok, q
+from tests.support.world import NO_NEWS, User, World, ok, q
 
 LAZY = json.dumps({"room": {"state": {"lazy_load_members": True}}, "presence": {"types": []}})
 
@@ -22,8 +22,8 @@ async def test_a_sync_without_news_asks_the_database_nothing(alice: User, bob: U
     for _ in range(2):
         await alice.syncs()
     with statements() as seen:
-        assert set(await alice.syncs()) == {"next_batch"}
-        assert set(await alice.syncs(timeout=20)) == {"next_batch"}
+        assert set(await alice.syncs()) == NO_NEWS
+        assert set(await alice.syncs(timeout=20)) == NO_NEWS
     assert seen == []
 
 

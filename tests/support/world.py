@@ -24,6 +24,8 @@ from homeserver.storage.schema import metadata
 SERVER_NAME = "hs1"
 PASSWORD = "correct horse battery"
 CLIENT = "/_matrix/client/v3"
+NO_NEWS = {"next_batch", "device_one_time_keys_count", "device_unused_fallback_key_types"}
+"""What stands in every answer of /sync."""
 
 _numbers = itertools.count(1)
 

@@ -4,14 +4,15 @@ https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
-from federation.core.ids import DeviceID, UserID
+from federation.core.ids import DeviceID, UserID, server_of
 from federation.matrix.edus import DEVICE_LIST_UPDATE, SIGNING_KEY_UPDATE
 from homeserver.model.accounts import Requester
 from homeserver.model.encryption import PublishedDevice, Usage
@@ -37,6 +38,7 @@ class DeviceLists:
     live: Live
     neighbours: Neighbours
     outgoing: Outgoing
+    _introducing: set[asyncio.Task[None]] = field(default_factory=set)
 
     # Changes, told in the write that makes them
 
@@ -89,6 +91,13 @@ class DeviceLists:
             self.live.ring_users(position, readers)
 
         tx.after_commit(ring)
+
+    def moved(self, room: RoomNid, user: UserNid, user_id: UserID, joined: bool) -> None:
+        """Take note that a user has come into a room, or gone out of it."""
+        if joined and server_of(user_id) == self.neighbours.own:
+            task = asyncio.create_task(self.introduce(user, user_id, room), name="introduce-devices")
+            self._introducing.add(task)
+            task.add_done_callback(self._introducing.discard)
 
     async def introduce(self, user: UserNid, user_id: UserID, room: RoomNid) -> None:
         """Tell the servers in a room that a local user has come into of the user's devices, if nobody else has."""

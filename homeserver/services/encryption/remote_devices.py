@@ -168,6 +168,10 @@ class RemoteDevices:
             except Exception:
                 log.exception("device_lists_not_asked_for")
 
+    async def prune(self) -> None:
+        """Forget the lists of users with whom nobody shares a room any more."""
+        await self.db.write(device_lists.forget_strangers)
+
     async def close(self) -> None:
         """Give up what is being asked."""
         tasks = list(self._asking.values())

@@ -89,5 +89,8 @@ remote_devices = Table(
     Column("device_id", Key, primary_key=True),
     Column("keys", Json, nullable=False),
     Column("display_name", Text),
-    info={"pruned": "when their server says that they are gone, or no room is shared any more"},
+    info={
+        "pruned": "when their server says that they are gone, or no room is shared any more",
+        "pruner": "device_lists.forget_strangers",
+    },
 )
