@@ -22,7 +22,7 @@ one_time_keys = Table(
     Column("position", Number, nullable=False),
     Column("key", Json, nullable=False),
     Index(None, "device", "algorithm", "position"),
-    info={"pruned": "when claimed, and with the device; at most some hundreds a device"},
+    info={"pruned": "with the device, and when claimed; at most some hundreds a device"},
 )
 
 fallback_keys = Table(
@@ -43,7 +43,7 @@ cross_signing_keys = Table(
     reference("user", "users.nid", primary_key=True),
     Column("usage", Key, primary_key=True),
     Column("key", Json, nullable=False),
-    info={"pruned": "at most three rows a user"},
+    info={"pruned": "one row a user and usage: three at most"},
 )
 
 key_signatures = Table(
