@@ -9,6 +9,7 @@ In reading order:
   and what its content says (`content`).
 * `auth`, `state`: who may do what, and what holds where branches meet.
 * `acl`: which servers a room refuses.
+* `discovery`, `server_keys`, `request_auth`: where a server is, which keys it has, and that a request is its own.
 
 Values go in, values come out; what is against the protocol is raised as a `ProtocolError`.
 """
