@@ -59,6 +59,7 @@ class Queue:
         "blocked",
         "cursor",
         "error",
+        "greets",
         "items",
         "known",
         "load",
@@ -87,6 +88,8 @@ class Queue:
         self.error: str | None = None
         self.blocked = False
         self.working = False
+        self.greets = False
+        """Whether a transaction is to be sent even if there is nothing to put into it."""
         self.alarm_at: int | None = None
         """When the sender will look at it again on its own."""
         self.most_items = MOST_PDUS + MOST_EDUS
@@ -111,7 +114,7 @@ class Queue:
     @property
     def empty(self) -> bool:
         """Whether nothing waits."""
-        return not (self.items or self.behind or self.passing or self.load or self.transaction)
+        return not (self.items or self.behind or self.passing or self.load or self.transaction or self.greets)
 
     def may_send(self, now: int) -> bool:
         """Return whether the server may be tried now."""
@@ -165,8 +168,9 @@ class Queue:
             taken.append(self.items.popleft())
         room = MOST_EDUS - sum(item.event_id is None for item in taken)
         passing = {key: self.passing.pop(key) for key in list(self.passing)[:room]}
-        if not taken and not passing:
+        if not taken and not passing and not self.greets:
             return None
+        self.greets = False
         transaction = Transaction(txn_id, now, tuple(item.position for item in taken))
         self.load = Load(transaction, taken, passing)
         if taken:
@@ -201,6 +205,13 @@ class Queue:
                 self.known = self.items[0].position - 1
                 self.items.clear()
                 self.behind = True
+
+    def give_up_greeting(self) -> bool:
+        """Forget a transaction that was a greeting only; return False if it is more."""
+        if self.load is None or self.load.items or self.load.passing:
+            return False
+        self.load = None
+        return True
 
     def divide(self) -> Item | None:
         """Take back a transaction that is too large for the server, to send less at once.

@@ -127,6 +127,14 @@ class Sender:
             queue.pass_by(key, edu, now)
             self._look(queue)
 
+    def greet(self, server: ServerName) -> None:
+        """Let a server hear from us, which ends its waiting to try us again; in vain if it cannot be reached."""
+        if not self._running:
+            return
+        queue = self._queues.get(server) or self._new(server, 0)
+        queue.greets = queue.empty and queue.backoff is None
+        self._look(queue)
+
     def heard_from(self, server: ServerName) -> None:
         """A server has spoken: if we were waiting to try it again, we need not."""
         queue = self._queues.get(server)
@@ -279,6 +287,8 @@ class Sender:
                 log.info("event_refused", destination=queue.server, event_id=item.event_id, error=text)
 
     def _failed(self, queue: Queue, error: str, asked_ms: int | None) -> None:
+        if queue.give_up_greeting():
+            return
         now = self._time.now_ms()
         first = queue.backoff is None
         chance = random.random()  # noqa: S311 - no secret

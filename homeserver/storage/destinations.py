@@ -111,6 +111,13 @@ def rooms_of(
     return found, int(conn.execute(count).scalar_one())
 
 
+def neighbours(conn: Connection, most: int) -> Sequence[ServerName]:
+    """Return servers with which rooms are shared, those with the most rooms first."""
+    count = sa.func.count().desc()
+    query = sa.select(room_servers.c.server).group_by(room_servers.c.server).order_by(count).limit(most)
+    return conn.execute(query).scalars().all()
+
+
 def forget_failure(tx: Write, server: ServerName) -> None:
     """Take it that nothing is wrong with a server."""
     _update(tx, server, failing_since=None, tried_at=None, retry_at=None, error=None)

@@ -267,6 +267,18 @@ async def test_hearing_from_a_server_ends_the_wait(scene: Scene) -> None:
     await until(lambda: scene.others.pdus[A] == [1])
 
 
+async def test_a_greeting_is_an_empty_transaction_once(scene: Scene) -> None:
+    scene.others.down.add(B)
+    for server in (A, B):
+        scene.sender.greet(server)
+    await until(lambda: scene.others.attempts[A] and scene.others.attempts[B] and not scene.sender.queues)
+    ((_, body),) = scene.others.attempts[A]
+    assert body["pdus"] == []
+    assert "edus" not in body
+    assert len(scene.others.attempts[B]) == 1
+    assert (scene.store.noted, scene.store.records) == ({}, {})
+
+
 async def test_who_speaks_and_cannot_be_reached_is_not_tried_for_each_word(scene: Scene) -> None:
     scene.others.down.add(A)
     scene.commits(pdu(1), A)

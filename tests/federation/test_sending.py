@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from federation.core.events.pdu import Pdu
@@ -11,6 +12,7 @@ from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.services.outgoing import Outgoing
 from tests.support.answers import Refusal
 from tests.support.certificates import Authority
+from tests.support.pair import federating, in_process_of_its_own
 from tests.support.peer import Peer
 from tests.support.waiting import until
 from tests.support.world import User, World, ok
@@ -81,6 +83,35 @@ async def test_a_thousand_events_in_twenty_rooms_get_to_a_server_that_was_away(o
     for room in rooms:
         bodies = [pdu["content"]["body"] for pdu in peer.pdus if pdu["room_id"] == room and "body" in pdu["content"]]
         assert bodies == [str(number) for number in range(50)]
+
+
+async def test_who_was_away_tells_the_others_that_it_is_back(
+    authority: Authority, database_url: str, tmp_path: Path, peer: Peer
+) -> None:
+    async with federating(authority, tmp_path, database_url) as ours:
+        alice = await ours.user("alice")
+        await peer.gets(await alice.says(await shared_room(alice, peer)))
+        port = int(ours.name.rpartition(":")[2])
+    heard = len(peer.asked_for("transactions"))
+    async with federating(authority, tmp_path, database_url, port=port):
+        await until(lambda: len(peer.asked_for("transactions")) > heard)
+    assert peer.transactions[-1]["pdus"] == []
+
+
+async def test_killed_and_started_again_it_delivers_all_that_it_acknowledged_once_and_in_order(
+    authority: Authority, tmp_path: Path, peer: Peer
+) -> None:
+    async with in_process_of_its_own(authority, tmp_path) as (process, ours):
+        alice = await ours.user("alice")
+        room = await shared_room(alice, peer)
+        sent: list[str] = []
+        for _ in range(2):
+            sent += [await alice.says(room) for _ in range(30)]
+            await process.dies()
+            await process.starts()
+        sent.append(await alice.says(room))
+        await peer.gets(sent[-1])
+    assert ids(peer, sent) == sent
 
 
 async def test_a_server_that_never_answers_holds_up_no_other(ours: World, authority: Authority, peer: Peer) -> None:

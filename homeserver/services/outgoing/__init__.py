@@ -8,6 +8,7 @@ Sources: https://spec.matrix.org/v1.19/server-server-api/#transactions,
 https://spec.matrix.org/v1.19/server-server-api/#edus
 """
 
+import asyncio
 import heapq
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,6 +35,9 @@ MOST_SETS = 5000
 DELETED_AT_ONCE = 5000
 FAILING_BY_NAME = 10
 """Servers that the metrics name: those that have been failing longest."""
+MOST_GREETED = 1000
+GREETING_SECONDS = 0.05
+"""After each greeting at the start."""
 STOP_SECONDS = 5.0
 """How long a stop waits for the transactions on their way; they are repeated after the start."""
 
@@ -62,6 +66,7 @@ class Outgoing:
         self._stored = StoredOutbox(db, events)
         self._sender = Sender(server_name, carrier, self._stored, clock, ids, at_once=options.transactions_at_once)
         self._sets: OrderedDict[Servers, int] = OrderedDict()
+        self._greeting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Go on with what waits. Call it before requests are answered."""
@@ -73,9 +78,22 @@ class Outgoing:
             if not self._sender.missed:
                 break
         self._sender.start([record_of(one) for one in records], blocked | self._blocked)
+        self._greeting = asyncio.create_task(self._greet(), name="greet servers")
+
+    async def _greet(self) -> None:
+        """Let those with whom we share rooms hear from us: they may have been waiting to try us again, for an hour.
+
+        Gently, for there may be many.
+        """
+        for server in await self._db.read(lambda conn: destinations.neighbours(conn, MOST_GREETED)):
+            if server != self._server_name:
+                self._sender.greet(server)
+                await self._clock.sleep(GREETING_SECONDS)
 
     async def stop(self) -> None:
         """Send no more, and keep how far each server has come."""
+        if self._greeting is not None:
+            self._greeting.cancel()
         await self._sender.stop(STOP_SECONDS)
         await self._stored.close()
 
