@@ -25,7 +25,12 @@ from federation.matrix.well_known import WellKnownFiles
 FEDERATION = "/_matrix/federation"
 MOST_STATE_BYTES = 200 * 1024 * 1024
 """The state of a room of a hundred thousand members with its auth chain."""
-MOST_KEY_BYTES = 1024 * 1024
+MOST_EVENTS_BYTES = 50 * 1024 * 1024
+"""Many events, or the IDs of a room's state."""
+MOST_LIST_BYTES = 10 * 1024 * 1024
+"""A page of rooms, the devices of users, what is told to one who knocks."""
+MOST_SMALL_BYTES = 1024 * 1024
+"""One event of 64 KiB, with escapes, and all that is smaller. What is parsed takes many times as much memory."""
 SHORT_SECONDS = 10.0
 """For what a client waits for meanwhile and may do without."""
 LONG_SECONDS = 120.0
@@ -129,11 +134,20 @@ class FederationClient:
 
     async def version(self, destination: ServerName) -> Json:
         """GET /version."""
-        return await self.request("GET", destination, f"{FEDERATION}/v1/version", signed=False, timeout=SHORT_SECONDS)
+        return await self.request(
+            "GET",
+            destination,
+            f"{FEDERATION}/v1/version",
+            signed=False,
+            timeout=SHORT_SECONDS,
+            most_bytes=MOST_SMALL_BYTES,
+        )
 
     async def server_keys(self, destination: ServerName) -> Json:
         """GET /key/v2/server: the keys of a server, from itself."""
-        return await self.request("GET", destination, "/_matrix/key/v2/server", signed=False, most_bytes=MOST_KEY_BYTES)
+        return await self.request(
+            "GET", destination, "/_matrix/key/v2/server", signed=False, most_bytes=MOST_SMALL_BYTES
+        )
 
     async def query_keys(self, notary: ServerName, wants: Mapping[ServerName, Mapping[str, int]]) -> Json:
         """POST /key/v2/query: keys of others, each of which shall be valid until a time; no keys mean all."""
@@ -147,7 +161,7 @@ class FederationClient:
             "/_matrix/key/v2/query",
             body={"server_keys": asked},
             signed=False,
-            most_bytes=MOST_KEY_BYTES * max(1, len(asked)),
+            most_bytes=MOST_SMALL_BYTES * max(1, len(asked)),
             idempotent=True,
         )
 
@@ -156,28 +170,34 @@ class FederationClient:
     async def send_transaction(self, destination: ServerName, txn_id: str, body: Mapping[str, Any]) -> Json:
         """PUT /send/{txnId}."""
         path = f"{FEDERATION}/v1/send/{_quoted(txn_id)}"
-        return await self.request("PUT", destination, path, body=body, timeout=LONG_SECONDS)
+        return await self.request(
+            "PUT", destination, path, body=body, timeout=LONG_SECONDS, most_bytes=MOST_SMALL_BYTES
+        )
 
     async def event(self, destination: ServerName, event_id: EventID) -> Json:
         """GET /event/{eventId}."""
-        return await self.request("GET", destination, f"{FEDERATION}/v1/event/{_quoted(event_id)}")
+        return await self.request(
+            "GET", destination, f"{FEDERATION}/v1/event/{_quoted(event_id)}", most_bytes=MOST_SMALL_BYTES
+        )
 
     async def state(self, destination: ServerName, room_id: RoomID, event_id: EventID) -> Json:
         """GET /state/{roomId}: the state before an event, with its auth chain."""
-        return await self._state("state", destination, room_id, event_id)
+        return await self._state("state", destination, room_id, event_id, MOST_STATE_BYTES)
 
     async def state_ids(self, destination: ServerName, room_id: RoomID, event_id: EventID) -> Json:
         """GET /state_ids/{roomId}: the same, in event IDs."""
-        return await self._state("state_ids", destination, room_id, event_id)
+        return await self._state("state_ids", destination, room_id, event_id, MOST_BYTES)
 
-    async def _state(self, name: str, destination: ServerName, room_id: RoomID, event_id: EventID) -> Json:
+    async def _state(
+        self, name: str, destination: ServerName, room_id: RoomID, event_id: EventID, most_bytes: int
+    ) -> Json:
         return await self.request(
             "GET",
             destination,
             f"{FEDERATION}/v1/{name}/{_quoted(room_id)}",
             query=(("event_id", event_id),),
             timeout=LONG_SECONDS,
-            most_bytes=MOST_STATE_BYTES,
+            most_bytes=most_bytes,
         )
 
     async def event_auth(self, destination: ServerName, room_id: RoomID, event_id: EventID) -> Json:
@@ -212,10 +232,18 @@ class FederationClient:
         path = f"{FEDERATION}/v1/get_missing_events/{_quoted(room_id)}"
         return await self.request("POST", destination, path, body=body, timeout=LONG_SECONDS, idempotent=True)
 
-    async def timestamp_to_event(self, destination: ServerName, room_id: RoomID, ts: int, dir: str) -> Json:  # noqa: A002 - its name in the specification
+    async def timestamp_to_event(
+        self,
+        destination: ServerName,
+        room_id: RoomID,
+        ts: int,
+        dir: str,  # noqa: A002 - its name in the specification
+    ) -> Json:
         """GET /timestamp_to_event/{roomId}: the event closest to a time, backwards (`b`) or forwards (`f`)."""
         path = f"{FEDERATION}/v1/timestamp_to_event/{_quoted(room_id)}"
-        return await self.request("GET", destination, path, query=(("ts", str(ts)), ("dir", dir)))
+        return await self.request(
+            "GET", destination, path, query=(("ts", str(ts)), ("dir", dir)), most_bytes=MOST_SMALL_BYTES
+        )
 
     # Joining, leaving, knocking, inviting
 
@@ -239,7 +267,7 @@ class FederationClient:
         self, name: str, destination: ServerName, room_id: RoomID, user_id: UserID, query: Sequence[tuple[str, str]]
     ) -> Json:
         path = f"{FEDERATION}/v1/{name}/{_quoted(room_id)}/{_quoted(user_id)}"
-        return await self.request("GET", destination, path, query=query)
+        return await self.request("GET", destination, path, query=query, most_bytes=MOST_SMALL_BYTES)
 
     async def send_join(
         self,
@@ -265,14 +293,18 @@ class FederationClient:
     ) -> Json:
         """PUT /v2/send_leave/{roomId}/{eventId}."""
         path = f"{FEDERATION}/v2/send_leave/{_quoted(room_id)}/{_quoted(event_id)}"
-        return await self.request("PUT", destination, path, body=event, timeout=LONG_SECONDS)
+        return await self.request(
+            "PUT", destination, path, body=event, timeout=LONG_SECONDS, most_bytes=MOST_LIST_BYTES
+        )
 
     async def send_knock(
         self, destination: ServerName, room_id: RoomID, event_id: EventID, event: Mapping[str, Any]
     ) -> Json:
         """PUT /v1/send_knock/{roomId}/{eventId}: some of the room's state."""
         path = f"{FEDERATION}/v1/send_knock/{_quoted(room_id)}/{_quoted(event_id)}"
-        return await self.request("PUT", destination, path, body=event, timeout=LONG_SECONDS)
+        return await self.request(
+            "PUT", destination, path, body=event, timeout=LONG_SECONDS, most_bytes=MOST_LIST_BYTES
+        )
 
     async def invite(
         self, destination: ServerName, room_id: RoomID, event_id: EventID, body: Mapping[str, Any]
@@ -284,14 +316,18 @@ class FederationClient:
         """
         where = f"invite/{_quoted(room_id)}/{_quoted(event_id)}"
         try:
-            return await self.request("PUT", destination, f"{FEDERATION}/v2/{where}", body=body)
+            return await self.request(
+                "PUT", destination, f"{FEDERATION}/v2/{where}", body=body, most_bytes=MOST_SMALL_BYTES
+            )
         except RemoteError as error:
             version = ROOM_VERSIONS.get(str(body.get("room_version")))
             if not error.unrecognized or version is None or version.event_id_is_hash:
                 raise
         event = dict(body["event"])
         event["unsigned"] = {**event.get("unsigned", {}), "invite_room_state": body.get("invite_room_state", [])}
-        answer = await self._requests.exchange("PUT", destination, f"{FEDERATION}/v1/{where}", body=event)
+        answer = await self._requests.exchange(
+            "PUT", destination, f"{FEDERATION}/v1/{where}", body=event, most_bytes=MOST_SMALL_BYTES
+        )
         if not isinstance(answer, list) or len(answer) != 2:
             raise BadAnswer(f"{destination} gave an answer that is not a status and an object")
         return _object(destination, answer[1])
@@ -301,7 +337,7 @@ class FederationClient:
     ) -> Json:
         """PUT /exchange_third_party_invite/{roomId}."""
         path = f"{FEDERATION}/v1/exchange_third_party_invite/{_quoted(room_id)}"
-        return await self.request("PUT", destination, path, body=event)
+        return await self.request("PUT", destination, path, body=event, most_bytes=MOST_SMALL_BYTES)
 
     # Directories, profiles, media, policy
 
@@ -324,18 +360,24 @@ class FederationClient:
             "third_party_instance_id": third_party_instance_id,
         }
         body = {name: value for name, value in given.items() if value is not None}
-        return await self.request("POST", destination, f"{FEDERATION}/v1/publicRooms", body=body, idempotent=True)
+        return await self.request(
+            "POST", destination, f"{FEDERATION}/v1/publicRooms", body=body, most_bytes=MOST_LIST_BYTES, idempotent=True
+        )
 
     async def hierarchy(self, destination: ServerName, room_id: RoomID, suggested_only: bool = False) -> Json:
         """GET /hierarchy/{roomId}: a space and its children."""
         path = f"{FEDERATION}/v1/hierarchy/{_quoted(room_id)}"
         query = (("suggested_only", "true" if suggested_only else "false"),)
-        return await self.request("GET", destination, path, query=query)
+        return await self.request("GET", destination, path, query=query, most_bytes=MOST_LIST_BYTES)
 
     async def query_directory(self, destination: ServerName, alias: RoomAlias) -> Json:
         """GET /query/directory: the room that an alias points to, and servers that are in it."""
         return await self.request(
-            "GET", destination, f"{FEDERATION}/v1/query/directory", query=(("room_alias", alias),)
+            "GET",
+            destination,
+            f"{FEDERATION}/v1/query/directory",
+            query=(("room_alias", alias),),
+            most_bytes=MOST_SMALL_BYTES,
         )
 
     async def query_profile(self, destination: ServerName, user_id: UserID, field: str | None = None) -> Json:
@@ -344,12 +386,16 @@ class FederationClient:
         if field is not None:
             query.append(("field", field))
         path = f"{FEDERATION}/v1/query/profile"
-        return await self.request("GET", destination, path, query=query, timeout=SHORT_SECONDS)
+        return await self.request(
+            "GET", destination, path, query=query, timeout=SHORT_SECONDS, most_bytes=MOST_SMALL_BYTES
+        )
 
     async def openid_userinfo(self, destination: ServerName, token: str) -> Json:
         """GET /openid/userinfo: who has this token. The caller checks that the user is of that server."""
         path = f"{FEDERATION}/v1/openid/userinfo"
-        return await self.request("GET", destination, path, query=(("access_token", token),), signed=False)
+        return await self.request(
+            "GET", destination, path, query=(("access_token", token),), signed=False, most_bytes=MOST_SMALL_BYTES
+        )
 
     def media_download(
         self, destination: ServerName, media_id: str, *, timeout_ms: int = 20_000, most_bytes: int = MOST_BYTES
@@ -388,24 +434,36 @@ class FederationClient:
     async def policy_sign(self, destination: ServerName, event: Mapping[str, Any]) -> Json:
         """POST /_matrix/policy/v1/sign: a policy server's signature of an event."""
         return await self.request(
-            "POST", destination, "/_matrix/policy/v1/sign", body=event, timeout=SHORT_SECONDS, idempotent=True
+            "POST",
+            destination,
+            "/_matrix/policy/v1/sign",
+            body=event,
+            timeout=SHORT_SECONDS,
+            most_bytes=MOST_SMALL_BYTES,
+            idempotent=True,
         )
 
     # Devices and keys for end-to-end encryption
 
     async def user_devices(self, destination: ServerName, user_id: UserID) -> Json:
         """GET /user/devices/{userId}."""
-        return await self.request("GET", destination, f"{FEDERATION}/v1/user/devices/{_quoted(user_id)}")
+        return await self.request(
+            "GET", destination, f"{FEDERATION}/v1/user/devices/{_quoted(user_id)}", most_bytes=MOST_LIST_BYTES
+        )
 
     async def query_user_keys(self, destination: ServerName, body: Mapping[str, Any]) -> Json:
         """POST /user/keys/query."""
         path = f"{FEDERATION}/v1/user/keys/query"
-        return await self.request("POST", destination, path, body=body, timeout=SHORT_SECONDS, idempotent=True)
+        return await self.request(
+            "POST", destination, path, body=body, timeout=SHORT_SECONDS, most_bytes=MOST_LIST_BYTES, idempotent=True
+        )
 
     async def claim_user_keys(self, destination: ServerName, body: Mapping[str, Any]) -> Json:
         """POST /user/keys/claim. Never sent twice, for it uses keys up."""
         path = f"{FEDERATION}/v1/user/keys/claim"
-        return await self.request("POST", destination, path, body=body, timeout=SHORT_SECONDS)
+        return await self.request(
+            "POST", destination, path, body=body, timeout=SHORT_SECONDS, most_bytes=MOST_LIST_BYTES
+        )
 
 
 def _quoted(value: str) -> str:

@@ -160,6 +160,8 @@ class Intake:
         create_id = _create_id(pdu)
         wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
         found = self._events.by_ids(tx.conn, wanted)
+        if _leads_elsewhere(pdu, turn, found):
+            return _ELSEWHERE
         known = found.get(pdu.event_id)
         if known is not None and known.status is not Status.OUTLIER:
             return _VERDICTS[known.status]
@@ -341,6 +343,8 @@ class Intake:
         create_id = _create_id(pdu)
         wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
         found = self._events.by_ids(tx.conn, wanted)
+        if _leads_elsewhere(pdu, turn, found):
+            return _ELSEWHERE
         known = found.get(pdu.event_id)
         if known is not None and known.status is not Status.OUTLIER:
             return _VERDICTS[known.status]
@@ -439,6 +443,7 @@ class Intake:
 
 
 _LACKING = Verdict(VerdictKind.DROPPED, "events that authorise it are missing")
+_ELSEWHERE = Verdict(VerdictKind.DROPPED, "it, or what it builds on, is known as an event of another room")
 _OF_STATE = (VerdictKind.ACCEPTED, VerdictKind.SOFT_FAILED)
 
 
@@ -461,6 +466,12 @@ def _refusal(pdu: Pdu, turn: Turn) -> Verdict | None:
     if not -_LARGEST <= pdu.origin_server_ts <= _LARGEST:
         return Verdict(VerdictKind.DROPPED, "its timestamp is no time")
     return None
+
+
+def _leads_elsewhere(pdu: Pdu, turn: Turn, found: Mapping[EventID, Event]) -> bool:
+    """Return whether an event has the ID of one of another room, or builds on one: that room's state is none of its."""
+    known = (found.get(event_id) for event_id in (pdu.event_id, *pdu.prev_events))
+    return any(event is not None and event.room != turn.room.nid for event in known)
 
 
 def _after_auth_events(events: Mapping[EventID, Received]) -> Iterable[Received]:
