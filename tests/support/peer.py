@@ -19,6 +19,7 @@ from aiohttp import web
 from yarl import URL
 
 from federation.core import unpadded_base64
+from federation.core.canonical_json import encode_lenient
 from federation.core.errors import BadSignature
 from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID, RoomID, ServerName, UserID, server_of
@@ -208,7 +209,8 @@ class Peer:
         if body is not None:
             signed["content"] = body
         key = key or self.key
-        signature = sign_json(signed, claimed, key)["signatures"][claimed][key.key_id]
+        # The bodies of old rooms hold numbers that canonical JSON has not.
+        signature = unpadded_base64.encode(key.sign_bytes(encode_lenient(signed)))
         return f'X-Matrix origin="{claimed}",destination="{towards}",key="{key.key_id}",sig="{signature}"'
 
     async def sends(

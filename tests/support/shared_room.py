@@ -15,7 +15,7 @@ from federation.core.events.pdu import Pdu
 from federation.core.hashing import content_hash
 from federation.core.ids import EventID, RoomID, ServerName, UserID, server_of
 from federation.core.room_versions import RoomVersion
-from federation.core.signing import SigningKey, sign_event
+from federation.core.signing import SigningKey, sign_event, sign_json
 from federation.core.state.resolve import resolve
 
 State = Mapping[Slot, EventID]
@@ -42,7 +42,8 @@ class SharedRoom:
 
     def create(self, creator: UserID, **content: Any) -> Pdu:
         """Begin the room."""
-        content = {"room_version": self.version.id, **content}
+        # No two rooms are the same, created in one moment as they may be.
+        content = {"room_version": self.version.id, "org.example.number": next(_numbers), **content}
         if self.version.creator_in_content:
             content.setdefault("creator", creator)
         if not self.version.room_id_is_create_hash:
@@ -231,6 +232,9 @@ def signed_again(
     """Return whatever fields an event has with a right hash and a right signature, be it an event or not."""
     bare = {name: value for name, value in fields.items() if name not in ("hashes", "signatures", "unsigned")}
     hashed = {**bare, "hashes": {"sha256": content_hash(bare)}}
+    if not isinstance(fields.get("type"), str) or not isinstance(fields.get("content"), dict):
+        # There is no redacted form to sign.
+        return sign_json(hashed, server, key)
     return sign_event(hashed, version, server, key)
 
 
