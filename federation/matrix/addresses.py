@@ -16,7 +16,7 @@ from aiohttp.connector import AddrInfoType
 
 from federation.matrix.lookups import Lookups
 
-MOST_CONNECTIONS = 1000
+MOST_CONNECTIONS = 500
 MOST_CONNECTIONS_TO_ONE = 16
 KEEP_SECONDS = 60.0
 """How long a connection that nobody uses is kept."""

@@ -25,8 +25,6 @@ from federation.matrix.well_known import WellKnownFiles
 FEDERATION = "/_matrix/federation"
 MOST_STATE_BYTES = 200 * 1024 * 1024
 """The state of a room of a hundred thousand members with its auth chain."""
-MOST_EVENTS_BYTES = 50 * 1024 * 1024
-"""Many events, or the IDs of a room's state."""
 MOST_LIST_BYTES = 10 * 1024 * 1024
 """A page of rooms, the devices of users, what is told to one who knocks."""
 MOST_SMALL_BYTES = 1024 * 1024
@@ -161,7 +159,7 @@ class FederationClient:
             "/_matrix/key/v2/query",
             body={"server_keys": asked},
             signed=False,
-            most_bytes=MOST_SMALL_BYTES * max(1, len(asked)),
+            most_bytes=min(MOST_SMALL_BYTES * max(1, len(asked)), MOST_BYTES),
             idempotent=True,
         )
 
