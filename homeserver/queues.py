@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 
 from federation.core.ids import ServerName
 from homeserver.config import Config
+from homeserver.model.destinations import Destination
 from homeserver.storage import destinations, outbox
 from homeserver.storage.database import Database, Write, open_database
-from homeserver.storage.destinations import Destination
 from homeserver.storage.migrations import runner
 
 T = TypeVar("T")

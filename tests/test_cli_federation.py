@@ -7,9 +7,9 @@ import pytest
 
 from federation.core.ids import ServerName
 from homeserver.config import load
+from homeserver.model.destinations import Destination
 from homeserver.storage import destinations, outbox
 from homeserver.storage.database import open_database
-from homeserver.storage.destinations import Destination
 from homeserver.storage.migrations import runner
 from tests.test_cli import isthmus
 

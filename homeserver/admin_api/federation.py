@@ -7,8 +7,8 @@ import msgspec
 from federation.core.ids import ServerName
 from homeserver.errors import Forbidden
 from homeserver.http.routing import Call, Json, Routes
+from homeserver.model.destinations import Destination
 from homeserver.services.destinations import Destinations
-from homeserver.storage.destinations import Destination
 
 routes = Routes()
 

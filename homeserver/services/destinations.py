@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from federation.core.ids import RoomID, ServerName
 from homeserver.errors import InvalidParam, MatrixError, NotFound
+from homeserver.model.destinations import Destination
 from homeserver.services.outgoing import Outgoing
 from homeserver.storage import destinations, outbox
 from homeserver.storage.database import Database
-from homeserver.storage.destinations import Destination
 
 ORDERS = {
     "destination": "server",

@@ -1,33 +1,19 @@
 """The servers to which something is sent: how far each has come, and how it has been failing."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from federation.core.ids import RoomID, ServerName
+from homeserver.model.destinations import Destination
 from homeserver.storage.database import Write
 from homeserver.storage.outbox import intern_destinations
 from homeserver.storage.schema.columns import Key, Number
 from homeserver.storage.schema.delivery import destination_set_members, destinations, outbox
 from homeserver.storage.schema.rooms import room_servers, rooms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """What is kept of a server; times are milliseconds since 1970, and None while nothing is wrong."""
-
-    server: ServerName
-    cursor: int
-    in_flight: bytes | None = None
-    """The transaction that it may have taken or not, as JSON."""
-    failing_since: int | None = None
-    tried_at: int | None = None
-    retry_at: int | None = None
-    error: str | None = None
-    blocked: bool = False
 
 
 def save(tx: Write, rows: Iterable[Destination]) -> None:

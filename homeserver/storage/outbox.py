@@ -112,11 +112,10 @@ def remove_taken(tx: Write, positions: Collection[int]) -> None:
         .group_by(destination_set_members.c.set)
         .having(sa.func.count() == 1)
     )
-    tx.conn.execute(
-        outbox.delete().where(
-            outbox.c.position.in_(list(positions)), outbox.c.event.is_(None), outbox.c.destinations.in_(of_one)
-        )
+    query = outbox.delete().where(
+        among(outbox.c.position, "taken"), outbox.c.event.is_(None), outbox.c.destinations.in_(of_one)
     )
+    tx.conn.execute(query, {"taken": numbers(tx.conn, positions)})
 
 
 _ADD = Hot(

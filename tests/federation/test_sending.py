@@ -14,6 +14,7 @@ from tests.support.answers import Refusal
 from tests.support.certificates import Authority
 from tests.support.pair import federating, in_process_of_its_own
 from tests.support.peer import Peer
+from tests.support.statements import statements
 from tests.support.waiting import until
 from tests.support.world import User, World, ok
 
@@ -142,3 +143,29 @@ async def test_what_an_operator_blocks_is_not_sent_until_it_is_unblocked(ours: W
     assert not peer.has(said)
     await outgoing(ours).block(name, False)
     await peer.gets(said)
+
+
+async def test_a_message_in_a_room_without_other_servers_costs_nothing_more(
+    authority: Authority, tmp_path: Path, peer: Peer
+) -> None:
+    counts = []
+    async with federating(authority, tmp_path / "ours") as ours:
+        async with federating(authority, tmp_path / "alone", FEDERATION__ENABLED="false") as alone:
+            for world in (ours, alone):
+                alice = await world.user("alice")
+                room = await alice.creates_room(**BOTH)
+                await alice.says(room)
+                with statements() as seen:
+                    await alice.says(room)
+                counts.append(len(seen))
+        assert counts[0] == counts[1]
+
+        carol = await ours.user("carol")
+        shared = await shared_room(carol, peer)
+        await peer.gets(await carol.says(shared))
+        await until(lambda: not outgoing(ours).queues)
+        await outgoing(ours)._stored.close()
+        outgoing(ours)._sender.block([ServerName(peer.name)])  # what it costs to send is another matter
+        with statements() as seen:
+            await carol.says(shared)
+        assert len(seen) == counts[0] + 1

@@ -23,6 +23,7 @@ from federation.matrix.queue import Queue
 from federation.matrix.sender import Sender
 from homeserver.clock import Clock, Ids
 from homeserver.config.schema import Federation
+from homeserver.model.destinations import Destination
 from homeserver.model.events import Event
 from homeserver.model.sending import SendingFigures
 from homeserver.services.outgoing.records import StoredOutbox, edu_item, event_item, record_of
@@ -283,5 +284,5 @@ def _condition(queue: Queue) -> str:
     return "sending" if queue.working else "waiting"
 
 
-def _read_start(conn: Connection) -> tuple[Sequence[destinations.Destination], Servers]:
+def _read_start(conn: Connection) -> tuple[Sequence[Destination], Servers]:
     return destinations.unfinished(conn), destinations.blocked(conn)

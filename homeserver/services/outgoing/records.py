@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from federation.core.ids import ServerName
 from federation.matrix.backoff import Backoff
 from federation.matrix.outbox import Item, Page, Record, Transaction
+from homeserver.model.destinations import Destination
 from homeserver.model.events import Event
 from homeserver.storage import destinations, outbox
 from homeserver.storage.database import Database, Write
-from homeserver.storage.destinations import Destination
 from homeserver.storage.events import Events
 from homeserver.storage.outbox import Entry
 
