@@ -405,6 +405,11 @@ class Intake:
         room = timeline.names.room(conn, room_id)
         if room is None:
             room = rooms.create(tx, timeline.names, room_id, version, timeline.clock.now_ms()).nid
+        elif (head := rooms.load(conn, room)).snapshot is None and head.version is not version:
+            # An invite from whoever it was has named another version.
+            rooms.set_version(tx, room, version)
+            self._events.forget_room(room)
+            tx.after_commit(self._events.forget_room, room)
         every = {each.event.event_id: each for each in (create, *auth_chain, *state)}
         verdicts = self.outliers(tx, room, list(every.values()))
         before = {

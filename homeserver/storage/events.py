@@ -232,7 +232,7 @@ class Events:
             return event
 
     def forget_room(self, room: RoomNid) -> None:
-        """Forget the events of a room whose deletion has been committed."""
+        """Forget the events of a room that is deleted, or read in another way, once that has been committed."""
         with self._lock:
             self._forgot_at = next_moment()
             for event in [event for event in self._cache.values() if event.room == room]:

@@ -24,6 +24,11 @@ def create(tx: Write, names: Names, room_id: RoomID, version: RoomVersion, now_m
     return Room(nid, room_id, version, EventNid(0), 0, (), None)
 
 
+def set_version(tx: Write, room: RoomNid, version: RoomVersion) -> None:
+    """Store the version of a room of which only memberships from outside are stored: who told of it may have erred."""
+    tx.conn.execute(rooms.update().where(rooms.c.nid == room).values(version=version.id))
+
+
 def load(conn: Connection, room: RoomNid) -> Room:
     """Return the head of a room that is stored."""
     return _room(conn.execute(_ONE, {"wanted": room}).one())

@@ -8,6 +8,7 @@ from federation.core.events.pdu import Pdu
 from federation.core.signing import key_ids_of
 from tests.federation_api.asking import Asking
 from tests.federation_api.rooms import ALL, memberships, public_room
+from tests.support.certificates import Authority
 from tests.support.peer import Peer, q
 from tests.support.shared_room import SharedRoom, wire
 from tests.support.world import User, World, ok, refused
@@ -211,3 +212,22 @@ async def test_who_left_a_room_is_invited_back(asks: Asking, ours: World, alice:
     event = room.make(bob, "m.room.member", {"membership": "invite"}, alice.user_id)
     ok(await asks.peer.asks_for_invite(room, event, ours.name))
     assert list(await invites_of(alice)) == [room_id]
+
+
+@pytest.mark.parametrize(("told", "true"), [("9", "11"), ("1", "10"), ("11", "2")])
+async def test_who_lies_about_a_rooms_version_keeps_nobody_out_of_it(
+    asks: Asking, authority: Authority, ours: World, alice: User, told: str, true: str
+) -> None:
+    peer, room = asks.peer, asks.peer.creates_room(true, join_rule="invite", name="Hall")
+    bob = await ours.user("bob")
+    async with Peer.start(authority) as liar:
+        lie = liar.room(told, room.room_id)
+        for target in (alice, bob):
+            event = lie.make(liar.user("eve"), "m.room.member", {"membership": "invite"}, target.user_id)
+            ok(await liar.asks_for_invite(lie, event, ours.name, invite_room_state=[]))
+    assert list(await invites_of(bob)) == [room.room_id]
+
+    await peer.invites_user(room, peer.user("creator"), alice.user_id, ours.name)
+    assert (await invites_of(alice))[room.room_id]["m.room.name"] == {"name": "Hall"}
+    ok(await alice.post(f"/join/{q(room.room_id)}", via=peer.name))
+    assert (await memberships(alice, room.room_id))[alice.user_id] == "join"
