@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from homeserver.model.nids import RoomNid, UserNid
-from homeserver.storage.database import Write, upsert
+from homeserver.storage.database import Write, one_of, upsert
 from homeserver.storage.schema.accounts import account_data, room_account_data
 
 USERS_IN_A_QUERY = 5000
@@ -34,7 +34,7 @@ def of_users(conn: Connection, users: Collection[UserNid], data_type: str) -> di
     query = sa.select(account_data.c.user, account_data.c.position, account_data.c.content)
     for start in range(0, len(wanted), USERS_IN_A_QUERY):
         part = wanted[start : start + USERS_IN_A_QUERY]
-        rows = conn.execute(query.where(account_data.c.user.in_(part), account_data.c.type == data_type))
+        rows = conn.execute(query.where(one_of(account_data.c.user, part), account_data.c.type == data_type))
         found.update({UserNid(user): (position, content) for user, position, content in rows})
     return found
 

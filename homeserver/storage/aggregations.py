@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from homeserver.model.events import Status
 from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.storage.database import among
 from homeserver.storage.schema.rooms import event_types, events, relations
 
 MOST_CHILDREN = 100
@@ -72,8 +73,7 @@ def children(
 
 
 def _among(rooms: Iterable[RoomNid], parents: Iterable[str], ignored: Collection[UserNid]) -> dict[str, Any]:
-    # No user has the number 0; an empty list would make another, slower, statement.
-    return {"rooms": list(rooms), "parents": list(parents), "ignored": list(ignored) or [0]}
+    return {"rooms": list(rooms), "parents": list(parents), "ignored": list(ignored)}
 
 
 def rel_type(name: str) -> sa.ScalarSelect[Any]:
@@ -120,9 +120,9 @@ def _children() -> sa.Select[Any]:
 
 THREAD, REPLACE, REFERENCE = rel_type("m.thread"), rel_type("m.replace"), rel_type("m.reference")
 _AMONG = (
-    relations.c.room.in_(sa.bindparam("rooms", expanding=True)),
-    relations.c.parent.in_(sa.bindparam("parents", expanding=True)),
-    relations.c.sender.not_in(sa.bindparam("ignored", expanding=True)),
+    among(relations.c.room, "rooms"),
+    among(relations.c.parent, "parents"),
+    sa.not_(among(relations.c.sender, "ignored")),
 )
 _counted = (
     sa.select(

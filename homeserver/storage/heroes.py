@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from federation.core.events.content import Membership
 from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.storage.database import one_of
 from homeserver.storage.schema.rooms import memberships, rooms
 
 MOST = 5
@@ -43,7 +44,7 @@ def _first(
         query = (
             sa.select(rooms.c.nid, each.c.user, each.c.event)
             .select_from(rooms.join(each, sa.true()))
-            .where(rooms.c.nid.in_(wanted))
+            .where(one_of(rooms.c.nid, wanted))
         )
     else:
         # SQLite knows no LATERAL, but runs a correlated subquery with its own limit for each room.
@@ -52,7 +53,7 @@ def _first(
         query = (
             sa.select(rooms.c.nid, outer.c.user, outer.c.event)
             .select_from(rooms.join(outer, (outer.c.room == rooms.c.nid) & outer.c.user.in_(users_of_room)))
-            .where(rooms.c.nid.in_(wanted))
+            .where(one_of(rooms.c.nid, wanted))
         )
     found: dict[RoomNid, list[tuple[UserNid, EventNid]]] = {}
     for room, member, event in conn.execute(query):

@@ -11,7 +11,7 @@ from federation.core.events.content import Membership
 from federation.core.ids import ServerName, UserID
 from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.model.rooms import Member, RoomMembership
-from homeserver.storage.database import Write, upsert
+from homeserver.storage.database import Write, one_of, upsert
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import memberships
 
@@ -78,14 +78,21 @@ def of_user_in(conn: Connection, room: RoomNid, user: UserNid) -> RoomMembership
 
 def _membership(row: Row[Any]) -> RoomMembership:
     return RoomMembership(
-        row.room, Membership(row.membership), row.event, row.began, row.position, row.began_at, row.sender,
-        row.forgotten, row.display_name,
+        row.room,
+        Membership(row.membership),
+        row.event,
+        row.began,
+        row.position,
+        row.began_at,
+        row.sender,
+        row.forgotten,
+        row.display_name,
     )
 
 
 def of_user_in_rooms(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> dict[RoomNid, RoomMembership]:
     """Return how a user stands to those of the rooms that they ever had to do with, in one query."""
-    query = _ALL.where(memberships.c.user == user, memberships.c.room.in_(list(rooms)))
+    query = _ALL.where(memberships.c.user == user, one_of(memberships.c.room, rooms))
     return {standing.room: standing for standing in map(_membership, conn.execute(query))}
 
 
@@ -112,7 +119,7 @@ def stripped_states(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -
     """Return the stripped state that came with a user's invites and knocks, each a JSON list."""
     query = sa.select(memberships.c.room, memberships.c.stripped_state).where(
         memberships.c.user == user,
-        memberships.c.room.in_(list(rooms)),
+        one_of(memberships.c.room, rooms),
         memberships.c.stripped_state.is_not(None),
     )
     return {RoomNid(room): stripped for room, stripped in conn.execute(query)}
@@ -144,7 +151,7 @@ def counts(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, dict[Mem
     """Return how many users have each membership in each of these rooms, in one query."""
     query = (
         sa.select(memberships.c.room, memberships.c.membership, sa.func.count())
-        .where(memberships.c.room.in_(list(rooms)))
+        .where(one_of(memberships.c.room, rooms))
         .group_by(memberships.c.room, memberships.c.membership)
     )
     found: dict[RoomNid, dict[Membership, int]] = {}
@@ -158,14 +165,14 @@ def has_joined_any(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) ->
     query = sa.select(memberships.c.room).where(
         memberships.c.user == user,
         memberships.c.membership == str(Membership.JOIN),
-        memberships.c.room.in_(list(rooms)),
+        one_of(memberships.c.room, rooms),
     )
     return conn.execute(query.limit(1)).first() is not None
 
 
 def joined_of(conn: Connection, room: RoomNid, user_ids: Iterable[UserID]) -> set[UserID]:
     """Return those of these users who are joined to a room."""
-    query = _JOINED_IDS.where(memberships.c.room == room, users.c.user_id.in_(list(user_ids)))
+    query = _JOINED_IDS.where(memberships.c.room == room, one_of(users.c.user_id, user_ids))
     return {UserID(user_id) for user_id in conn.execute(query).scalars()}
 
 

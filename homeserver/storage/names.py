@@ -8,12 +8,13 @@ import threading
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Table
 
 from federation.core.ids import RoomID, UserID
 from homeserver.model.nids import RoomNid, SlotNid, TypeNid, UserNid
-from homeserver.storage.database import Write, fresh, upsert
+from homeserver.storage.database import Hot, Write, fresh, one_of, upsert
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, rooms, state_slots
 
@@ -92,7 +93,7 @@ class Names:
             insert = upsert(tx.conn, users).on_conflict_do_nothing()
             tx.conn.execute(insert, [{"user_id": user_id} for user_id in new])
             for part in _parts(new):
-                query = sa.select(users.c.user_id, users.c.nid).where(users.c.user_id.in_(part))
+                query = sa.select(users.c.user_id, users.c.nid).where(one_of(users.c.user_id, part))
                 for user_id, nid in tx.conn.execute(query):
                     found[user_id] = nid
                     self._given(tx, self._users, users, user_id, nid)
@@ -179,8 +180,7 @@ class Names:
                 missing.append(pair)
         if missing:
             for part in _parts(missing):
-                rows = conn.execute(_SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(part)))
-                self._take_slots(conn, rows, found)
+                self._take_slots(conn, _slots_of(conn, part), found)
         return found
 
     def intern_slot(self, tx: Write, event_type: str, state_key: str) -> SlotNid:
@@ -204,8 +204,7 @@ class Names:
             tx.conn.execute(state_slots.insert(), [{"type": kinds[kind], "state_key": key} for kind, key in new])
             for part in _parts(new):
                 given: dict[tuple[str, str], SlotNid] = {}
-                rows = tx.conn.execute(_SLOTS.where(sa.tuple_(event_types.c.type, state_slots.c.state_key).in_(part)))
-                for number, kind, key in rows:
+                for number, kind, key in _slots_of(tx.conn, part):
                     given[kind, key] = SlotNid(number)
                     self._given(tx, self._slots, state_slots, (kind, key), SlotNid(number))
                 found |= given
@@ -220,12 +219,12 @@ class Names:
             missing = [nid for nid in wanted if nid not in found]
             by_name: dict[tuple[str, str], SlotNid] = {}
             for part in _parts(missing):
-                self._take_slots(conn, conn.execute(_SLOTS.where(state_slots.c.nid.in_(part))), by_name)
+                self._take_slots(conn, conn.execute(_SLOTS.where(one_of(state_slots.c.nid, part))), by_name)
             found.update({nid: pair for pair, nid in by_name.items()})
         return found
 
     def _take_slots(
-        self, conn: Connection, rows: Iterable[tuple[int, str, str]], into: dict[tuple[str, str], SlotNid]
+        self, conn: Connection, rows: Iterable[Sequence[Any]], into: dict[tuple[str, str], SlotNid]
     ) -> None:
         for number, event_type, state_key in rows:
             pair, nid = (event_type, state_key), SlotNid(number)
@@ -264,7 +263,7 @@ class Names:
         wanted = list(nids)
         found = {nid: name for nid in wanted if (name := known.get(nid)) is not None}
         for part in _parts([nid for nid in wanted if nid not in found]):
-            for nid, name in conn.execute(sa.select(table.c.nid, column).where(table.c.nid.in_(part))):
+            for nid, name in conn.execute(sa.select(table.c.nid, column).where(one_of(table.c.nid, part))):
                 found[nid] = name
                 if _is_committed(conn, table, nid):
                     memory.learn(name, nid)
@@ -277,7 +276,7 @@ class Names:
         wanted = list(names)
         found = {name: nid for name in wanted if (nid := known.get(name)) is not None}
         for part in _parts([name for name in wanted if name not in found]):
-            for nid, name in conn.execute(sa.select(table.c.nid, column).where(column.in_(part))):
+            for nid, name in conn.execute(sa.select(table.c.nid, column).where(one_of(column, part))):
                 found[name] = nid
                 if _is_committed(conn, table, nid):
                     memory.learn(name, nid)
@@ -292,4 +291,29 @@ def _parts(items: Sequence[Any], size: int = 5000) -> Iterable[Sequence[Any]]:
 
 _SLOTS = sa.select(state_slots.c.nid, event_types.c.type, state_slots.c.state_key).join(
     event_types, event_types.c.nid == state_slots.c.type
+)
+
+
+def _slots_of(conn: Connection, pairs: Sequence[tuple[str, str]]) -> Iterable[Sequence[Any]]:
+    """Return number, event type and state key of those pairs of type and key that are known."""
+    if conn.dialect.name == "postgresql":
+        return _SLOTS_OF.run(conn, {"kinds": [kind for kind, _ in pairs], "state_keys": [key for _, key in pairs]})
+    return _SLOTS_OF.run(conn, {"pairs": orjson.dumps(pairs).decode()})
+
+
+_SLOTS_OF = Hot(
+    sa.text("""
+        SELECT state_slots.nid, pair.kind, pair.state_key
+        FROM (
+            SELECT json_extract(value, '$[0]') AS kind, json_extract(value, '$[1]') AS state_key FROM json_each(:pairs)
+        ) AS pair
+        JOIN event_types ON event_types.type = pair.kind
+        JOIN state_slots ON state_slots.type = event_types.nid AND state_slots.state_key = pair.state_key
+    """),
+    postgresql=sa.text("""
+        SELECT state_slots.nid, pair.kind, pair.state_key
+        FROM unnest(CAST(:kinds AS TEXT[]), CAST(:state_keys AS TEXT[])) AS pair (kind, state_key)
+        JOIN event_types ON event_types.type = pair.kind
+        JOIN state_slots ON state_slots.type = event_types.nid AND state_slots.state_key = pair.state_key
+    """),
 )

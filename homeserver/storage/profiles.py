@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from homeserver.model.nids import UserNid
 from homeserver.model.profiles import AVATAR_URL, DISPLAY_NAME, PublicNames
-from homeserver.storage.database import Write, upsert
+from homeserver.storage.database import Write, one_of, upsert
 from homeserver.storage.schema.accounts import profiles
 
 USERS_IN_A_QUERY = 5000
@@ -32,7 +32,7 @@ def names_of(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, Publ
     )
     for start in range(0, len(wanted), USERS_IN_A_QUERY):
         part = wanted[start : start + USERS_IN_A_QUERY]
-        for user, field, value in conn.execute(query.where(profiles.c.user.in_(part))):
+        for user, field, value in conn.execute(query.where(one_of(profiles.c.user, part))):
             found[UserNid(user)][field] = orjson.loads(value)
     return {user: PublicNames(fields.get(DISPLAY_NAME), fields.get(AVATAR_URL)) for user, fields in found.items()}
 

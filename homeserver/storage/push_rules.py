@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from homeserver.model.nids import UserNid
-from homeserver.storage.database import Write, upsert
+from homeserver.storage.database import Write, one_of, upsert
 from homeserver.storage.schema.accounts import push_rules
 
 MOST_IN_A_QUERY = 5000
@@ -24,7 +24,7 @@ def of_users(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, tupl
     wanted = list(users)
     for start in range(0, len(wanted), MOST_IN_A_QUERY):
         part = wanted[start : start + MOST_IN_A_QUERY]
-        for row in conn.execute(_SELECT.where(push_rules.c.user.in_(part))):
+        for row in conn.execute(_SELECT.where(one_of(push_rules.c.user, part))):
             found[UserNid(row.user)] = (row.position, row.rules)
     return found
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from federation.core.ids import EventID
 from homeserver.model.nids import RoomNid, UserNid
 from homeserver.model.receipts import Receipt, ReceiptKind
-from homeserver.storage.database import Write, upsert
+from homeserver.storage.database import Write, one_of, upsert
 from homeserver.storage.schema.delivery import receipts
 
 ROOMS_IN_A_QUERY = 5000
@@ -45,7 +45,7 @@ def since(
     found: dict[RoomNid, list[Receipt]] = {}
     for part in _parts(rooms):
         query = _SELECT.where(
-            receipts.c.room.in_(part),
+            one_of(receipts.c.room, part),
             receipts.c.position > after,
             receipts.c.position <= until,
             sa.or_(receipts.c.kind == str(ReceiptKind.READ), receipts.c.user == reader),
@@ -58,7 +58,7 @@ def of_user(conn: Connection, user: UserNid, rooms: Collection[RoomNid]) -> dict
     """Return all of a user's own receipts in rooms."""
     found: dict[RoomNid, list[Receipt]] = {}
     for part in _parts(rooms):
-        _add(found, conn.execute(_SELECT.where(receipts.c.room.in_(part), receipts.c.user == user)))
+        _add(found, conn.execute(_SELECT.where(one_of(receipts.c.room, part), receipts.c.user == user)))
     return found
 
 
@@ -70,9 +70,7 @@ def _parts(rooms: Collection[RoomNid]) -> Iterator[Sequence[RoomNid]]:
 
 def _add(found: dict[RoomNid, list[Receipt]], rows: Iterable[tuple[int, int, str, str, str, int, int]]) -> None:
     for room, user, kind, thread, event_id, place, sent_at in rows:
-        receipt = Receipt(
-            RoomNid(room), UserNid(user), ReceiptKind(kind), thread, EventID(event_id), place, sent_at
-        )
+        receipt = Receipt(RoomNid(room), UserNid(user), ReceiptKind(kind), thread, EventID(event_id), place, sent_at)
         found.setdefault(receipt.room, []).append(receipt)
 
 

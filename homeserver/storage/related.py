@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from homeserver.model.events import Status
 from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.storage.aggregations import THREAD, rel_type
+from homeserver.storage.database import one_of
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, events, relations
 
@@ -47,12 +48,12 @@ def with_children(
 ) -> set[str]:  # fmt: skip
     """Return those of the events to which others up to `until` relate: by these users, in these ways; None is any."""
     query = sa.select(relations.c.parent).where(
-        relations.c.room == room, relations.c.parent.in_(list(parents)), relations.c.place <= until
+        relations.c.room == room, one_of(relations.c.parent, parents), relations.c.place <= until
     )
     if by is not None:
-        query = query.where(relations.c.sender.in_(sa.select(users.c.nid).where(users.c.user_id.in_(list(by)))))
+        query = query.where(relations.c.sender.in_(sa.select(users.c.nid).where(one_of(users.c.user_id, by))))
     if kinds is not None:
-        type_nids = sa.select(event_types.c.nid).where(event_types.c.type.in_(list(kinds)))
+        type_nids = sa.select(event_types.c.nid).where(one_of(event_types.c.type, kinds))
         query = query.where(relations.c.rel_type.in_(type_nids))
     return set(conn.execute(query.distinct()).scalars())
 
@@ -109,4 +110,4 @@ def threads(
 
 
 def _kept(table: sa.FromClause, ignored: Collection[UserNid]) -> sa.ColumnElement[bool]:
-    return table.c.sender.not_in(list(ignored)) if ignored else sa.true()
+    return sa.not_(one_of(table.c.sender, ignored)) if ignored else sa.true()

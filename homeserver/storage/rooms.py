@@ -11,7 +11,7 @@ from federation.core.ids import RoomID
 from federation.core.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.model.nids import EventNid, RoomNid
 from homeserver.model.rooms import Room
-from homeserver.storage.database import Hot, Write
+from homeserver.storage.database import Hot, Write, among
 from homeserver.storage.names import Names
 from homeserver.storage.schema.rooms import rooms
 
@@ -36,7 +36,7 @@ def load(conn: Connection, room: RoomNid) -> Room:
 
 def load_many(conn: Connection, wanted: Iterable[RoomNid]) -> dict[RoomNid, Room]:
     """Return the heads of these rooms, in one query."""
-    found = conn.execute(_SELECT.where(rooms.c.nid.in_(list(wanted))))
+    found = conn.execute(_MANY, {"wanted": list(wanted)})
     return {RoomNid(row.nid): _room(row) for row in found}
 
 
@@ -88,6 +88,7 @@ def published(conn: Connection) -> list[tuple[int, RoomNid]]:
 
 _SELECT = sa.select(rooms)
 _ONE = _SELECT.where(rooms.c.nid == sa.bindparam("wanted"))
+_MANY = _SELECT.where(among(rooms.c.nid, "wanted"))
 _ADVANCE = Hot(
     rooms.update()
     .where(rooms.c.nid == sa.bindparam("room_nid"))

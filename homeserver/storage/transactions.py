@@ -1,13 +1,12 @@
 """What clients' transactions have done, kept for a day so that a retry finds it."""
 
 from collections.abc import Collection
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from homeserver.model.nids import DeviceNid, EventNid
-from homeserver.storage.database import Hot, Write
+from homeserver.storage.database import Hot, Write, among, numbers
 from homeserver.storage.schema.delivery import client_transactions
 
 KEPT_MS = 24 * 60 * 60 * 1000
@@ -22,7 +21,7 @@ def find(conn: Connection, device: DeviceNid, scope: str, txn_id: str) -> tuple[
 
 def ids_of(conn: Connection, device: DeviceNid, events: Collection[EventNid]) -> dict[EventNid, str]:
     """Return the transaction IDs with which a device has sent those of the events that it sent, in one query."""
-    rows = conn.execute(_IDS, {"of_device": device, "sent": list(events)})
+    rows = _IDS.run(conn, {"of_device": device, "sent": numbers(conn, events)})
     return {EventNid(event): txn_id for event, txn_id in rows}
 
 
@@ -45,8 +44,9 @@ _FIND = Hot(
         client_transactions.c.txn_id == sa.bindparam("with_id"),
     )
 )
-_IDS: sa.Select[Any] = sa.select(client_transactions.c.event, client_transactions.c.txn_id).where(
-    client_transactions.c.device == sa.bindparam("of_device"),
-    client_transactions.c.event.in_(sa.bindparam("sent", expanding=True)),
+_IDS = Hot(
+    sa.select(client_transactions.c.event, client_transactions.c.txn_id).where(
+        client_transactions.c.device == sa.bindparam("of_device"), among(client_transactions.c.event, "sent")
+    )
 )
 _REMEMBER = Hot(client_transactions.insert())

@@ -65,6 +65,26 @@ async def test_a_write_whose_connection_is_ended_is_done_again(db: PostgresDatab
     assert await db.read(texts) == ["a", "b", "c"]
 
 
+async def test_a_caller_who_goes_away_costs_no_connection(db: PostgresDatabase) -> None:
+    began = asyncio.Event()
+
+    def slow(conn: sa.Connection) -> int:
+        began.set()
+        return int(conn.execute(sa.text("SELECT pg_backend_pid() FROM pg_sleep(0.1)")).scalar_one())
+
+    async def four() -> set[int]:
+        return set(await asyncio.gather(*(db.read(slow) for _ in range(4))))
+
+    connections = await four()
+    began.clear()
+    gone = asyncio.create_task(db.read(slow))
+    await began.wait()
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert await four() == connections
+
+
 async def test_a_write_that_always_loses_its_connection_fails(db: PostgresDatabase) -> None:
     def die(tx: Write) -> None:
         note(tx, "dead")

@@ -22,6 +22,7 @@ from homeserver.services.power import may_notify
 from homeserver.services.push.facts import EventFacts, ReaderContext
 from homeserver.services.push.rules import RuleSet, evaluate
 from homeserver.services.threads import Unknown, known_thread_of, threads_of
+from homeserver.storage.database import Hot, among, numbers
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
 from homeserver.storage.schema.delivery import receipts
@@ -224,16 +225,25 @@ def _copied(threads: Mapping[str, Counts]) -> dict[str, Counts]:
 def _read_up_to(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> dict[RoomNid, dict[str, int]]:
     """Return how far a user has read in each room, by thread; a room was read until one came into it."""
     wanted = list(rooms)
-    query = sa.select(memberships.c.room, memberships.c.began_at).where(
-        memberships.c.user == user, memberships.c.room.in_(wanted)
-    )
-    found = {RoomNid(room): {"": began_at} for room, began_at in conn.execute(query)}
-    marks = sa.select(receipts.c.room, receipts.c.thread, receipts.c.place).where(
-        receipts.c.user == user, receipts.c.room.in_(wanted), receipts.c.kind.in_(MESSAGES_READ)
-    )
-    for room, thread, place in conn.execute(marks):
+    values = {"reader": user, "rooms": numbers(conn, wanted)}
+    found = {RoomNid(room): {"": began_at} for room, began_at in _BEGAN.run(conn, values)}
+    for room, thread, place in _MARKS.run(conn, values):
         read = found.setdefault(RoomNid(room), {"": 0})
         read[thread] = max(read.get(thread, 0), place)
     for room in wanted:
         found.setdefault(room, {"": 0})
     return found
+
+
+_BEGAN = Hot(
+    sa.select(memberships.c.room, memberships.c.began_at).where(
+        memberships.c.user == sa.bindparam("reader"), among(memberships.c.room, "rooms")
+    )
+)
+_MARKS = Hot(
+    sa.select(receipts.c.room, receipts.c.thread, receipts.c.place).where(
+        receipts.c.user == sa.bindparam("reader"),
+        among(receipts.c.room, "rooms"),
+        sa.or_(*(receipts.c.kind == kind for kind in MESSAGES_READ)),
+    )
+)

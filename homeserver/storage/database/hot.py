@@ -5,7 +5,7 @@ compiled once for each database; its rows are plain tuples of what the driver re
 type SQLAlchemy converts (Booleans on SQLite), and errors of SQLite are the driver's own.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -52,8 +52,32 @@ class Hot:
         return found
 
 
+class _Listed(sa.TypeDecorator[Any]):
+    """Numbers or texts as one parameter: an array on PostgreSQL, JSON on SQLite."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, texts: bool) -> None:
+        """Take whether they are texts."""
+        super().__init__()
+        self.texts = texts
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return sa.ARRAY(sa.Text if self.texts else sa.BigInteger)
+        return sa.Text()
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> object:
+        # What `numbers` returns is as it has to be.
+        return value if isinstance(value, str) else _listed(dialect.name, value)
+
+
 class _Among(FunctionElement[bool]):
-    """A column and a list of numbers that is one parameter, so that the text is the same for any length."""
+    """A column and a list that is one parameter, so that the text is the same for any length.
+
+    `IN` with its list of parameters is put together anew for each run, and PostgreSQL plans it anew for each length.
+    """
 
     name = "among"
     inherit_cache = True
@@ -61,22 +85,38 @@ class _Among(FunctionElement[bool]):
 
 @compiles(_Among, "sqlite")
 def _among_sqlite(element: _Among, compiler: Any, **how: Any) -> str:
-    column, numbers = element.clauses
-    listed = f"SELECT value FROM json_each({compiler.process(numbers, **how)})"  # noqa: S608 - made of our own words
+    column, wanted = element.clauses
+    listed = f"SELECT value FROM json_each({compiler.process(wanted, **how)})"  # noqa: S608 - made of our own words
     return f"{compiler.process(column, **how)} IN ({listed})"
 
 
 @compiles(_Among, "postgresql")
 def _among_postgresql(element: _Among, compiler: Any, **how: Any) -> str:
-    column, numbers = element.clauses
-    return f"{compiler.process(column, **how)} = ANY({compiler.process(numbers, **how)})"
+    column, wanted = element.clauses
+    return f"{compiler.process(column, **how)} = ANY({compiler.process(wanted, **how)})"
 
 
 def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """Return the condition that a column is one of the numbers that a `Hot` is given, by `numbers`, under a name."""
-    return _Among(column, sa.bindparam(name, type_=sa.Text().with_variant(sa.ARRAY(sa.BigInteger), "postgresql")))
+    """Return the condition that a column is one of the numbers, or texts, that a statement is given under a name.
+
+    A `Hot` is given them by `numbers`, any other statement as they are.
+    """
+    return _Among(column, sa.bindparam(name, type_=_Listed(_holds_texts(column))))
+
+
+def one_of(column: ColumnElement[Any], wanted: Iterable[int] | Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a column is one of these numbers or texts."""
+    return _Among(column, sa.bindparam(None, list(wanted), type_=_Listed(_holds_texts(column)), unique=True))
 
 
 def numbers(conn: Connection, wanted: Collection[int]) -> object:
     """Return numbers as the parameter of `among`."""
-    return list(wanted) if conn.dialect.name == "postgresql" else orjson.dumps(list(wanted)).decode()
+    return _listed(conn.dialect.name, wanted)
+
+
+def _listed(dialect: str, wanted: Collection[Any]) -> object:
+    return list(wanted) if dialect == "postgresql" else orjson.dumps(list(wanted)).decode()
+
+
+def _holds_texts(column: ColumnElement[Any]) -> bool:
+    return isinstance(column.type, sa.String)
