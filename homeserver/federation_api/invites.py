@@ -22,7 +22,7 @@ class Invite(msgspec.Struct):
     invite_room_state: list[Any] = []
 
 
-@routes.put("/_matrix/federation/v2/invite/{room_id}/{event_id}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v2/invite/{room_id}/{event_id}", auth=Auth.SERVER, limit="invites")
 async def invite(call: Call, room_id: RoomID, event_id: EventID, body: Invite) -> Json:
     """Invite a user of this server."""
     signed = await call.services.incoming_invites.receive(
@@ -36,7 +36,7 @@ async def invite(call: Call, room_id: RoomID, event_id: EventID, body: Invite) -
     return {"event": signed}
 
 
-@routes.put("/_matrix/federation/v1/invite/{room_id}/{event_id}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v1/invite/{room_id}/{event_id}", auth=Auth.SERVER, limit="invites")
 async def invite_to_old_room(call: Call, room_id: RoomID, event_id: EventID, body: JsonObject) -> Json:
     """Invite a user of this server to a room of version 1 or 2."""
     unsigned = body.get("unsigned")

@@ -46,6 +46,8 @@ class RateLimits:
             # Of one address, and none that an honest server makes: such a request can make us ask another server.
             "unsigned": Rate(1.0, 100),
             "notary": Rate(5.0, 100),
+            # Of one server; each leaves a room and an event behind.
+            "invites": Rate(5.0, 500),
         }
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 

@@ -4,9 +4,19 @@ from typing import Any
 
 import pytest
 
-from federation.core.ids import RoomID
+from federation.core.ids import EventID, RoomID
+from homeserver.services.auth_chains import AuthChains
+from homeserver.services.server_access import ServerAccess
+from homeserver.services.server_visibility import ServerVisibility
+from homeserver.services.serving import Serving
+from homeserver.services.states_before import StatesBefore
+from homeserver.storage.events import Events
+from homeserver.storage.names import Names
+from homeserver.storage.room_servers import RoomServers
+from homeserver.storage.snapshots import Snapshots
 from tests.federation_api.asking import Asking
 from tests.federation_api.rooms import offered, pdus, public_room
+from tests.support.statements import statements
 from tests.support.world import User, World, ok, q
 
 
@@ -117,3 +127,27 @@ async def test_a_moment_that_is_not_seen_is_passed_over(asks: Asking, ours: Worl
     found = ok(await asks.at_time(room_id, event.origin_server_ts, "f"))
     assert found["event_id"] != hidden
     assert ok(await asks.at_time(room_id, 2**52, "b"))["event_id"] == shown
+
+
+async def test_many_events_cost_no_more_statements_than_few(asks: Asking, ours: World, alice: User) -> None:
+    room_id, peer = await room_with_history(alice, "joined"), asks.peer
+    last = ""
+    for number in range(40):
+        # Each has a state of its own.
+        await alice.sets(room_id, "m.room.topic", {"topic": str(number)})
+        last = await alice.says(room_id)
+    await peer.joins(peer.user("bob"), room_id, ours.name)
+    app = ours.app
+
+    async def cost(limit: int) -> int:
+        names = Names()
+        events, snapshots = Events(names), Snapshots()
+        access = ServerAccess(app.services.serving.access.server_name, names, events, snapshots, RoomServers())
+        visibility = ServerVisibility(names, events, snapshots)
+        serving = Serving(app.db, events, StatesBefore(events, snapshots), access, visibility, AuthChains())
+        with statements() as run:
+            found = await serving.backfill(peer.name, room_id, [EventID(last)], limit)
+        assert len(found) == limit
+        return len(run)
+
+    assert await cost(80) <= await cost(8)
