@@ -82,7 +82,7 @@ async def test_a_caller_who_goes_away_costs_no_connection(db: PostgresDatabase) 
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert await four() == connections
+    assert await four() <= connections
 
 
 async def test_a_write_that_always_loses_its_connection_fails(db: PostgresDatabase) -> None:
