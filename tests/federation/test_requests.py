@@ -274,6 +274,25 @@ async def test_a_server_that_hangs_up_is_not_asked_again_and_again(asker: Asker,
     assert len(server.asked) == 4
 
 
+async def test_if_all_connections_that_were_kept_are_dead_it_is_not_tried_for_ever(
+    asker: Asker, listen: Listen
+) -> None:
+    server = await listen("a.example")
+    both = asyncio.Barrier(2)
+
+    async def together(request: web.BaseRequest) -> web.StreamResponse:
+        await both.wait()
+        return await server.friendly(request)
+
+    server.answer = together
+    name = asker.knows("a.example", ("127.0.0.1", server.port))
+    await asyncio.gather(asker.asks(name), asker.asks(name))
+    server.answer = server.hangs_up
+    with pytest.raises(Unreachable, match="twice"):
+        await asker.asks(name)
+    assert (len(server.asked), len(server.connections)) == (4, 2)
+
+
 # What a hostile or broken server can answer
 
 
@@ -328,6 +347,11 @@ async def test_an_answer_may_not_nest_deeper_than_we_could_write_it(asker: Asker
     peer.instead["version"] = lies.sends(content)
     with pytest.raises(BadAnswer, match=f"deeper than {MAX_NESTING}"):
         await asker.asks(peer.name)
+
+
+async def test_an_answer_may_hold_any_number_of_small_things(asker: Asker, peer: Peer) -> None:
+    peer.instead["version"] = lies.sends(b'{"a":[' + b"[]," * 1000 + b"{}]}")
+    assert await asker.asks(peer.name) == {"a": [[]] * 1000 + [{}]}
 
 
 async def test_numbers_keep_all_their_digits(asker: Asker, peer: Peer) -> None:
