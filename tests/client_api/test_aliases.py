@@ -151,7 +151,6 @@ async def test_who_is_not_in_a_room_gives_it_no_alias(world: World, alice: User,
     ("alias", "status", "errcode"),
     [
         ("#none:hs1", 404, "M_NOT_FOUND"),
-        ("#none:elsewhere", 404, "M_NOT_FOUND"),
         ("none", 400, "M_INVALID_PARAM"),
         ("!room:hs1", 400, "M_INVALID_PARAM"),
     ],
@@ -159,6 +158,10 @@ async def test_who_is_not_in_a_room_gives_it_no_alias(world: World, alice: User,
 async def test_an_alias_that_is_not_there_is_not_found(alice: User, alias: str, status: int, errcode: str) -> None:
     refused(await alice.get(path(alias)), status, errcode)
     refused(await alice.delete(path(alias)), status, errcode)
+
+
+async def test_an_alias_of_a_server_that_gives_no_answer_is_neither_there_nor_not_there(alice: User) -> None:
+    refused(await alice.get(path("#none:127.0.0.1:9")), 502, "M_UNKNOWN")
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ async def test_whose_account_ends_leaves_all_rooms(alice: User, bob: User) -> No
         ("/join/%23no-server", {}, 400, "M_INVALID_PARAM"),
         ("/join/%21unknown:hs1", {}, 404, "M_NOT_FOUND"),
         ("/join/%23unknown:hs1", {}, 404, "M_NOT_FOUND"),
-        ("/join/%23unknown:elsewhere", {}, 404, "M_NOT_FOUND"),
+        ("/join/%23unknown:127.0.0.1:9", {}, 502, "M_UNKNOWN"),
         ("/rooms/%21unknown:hs1/join", {}, 404, "M_NOT_FOUND"),
         ("/rooms/%23pub:hs1/join", {}, 400, "M_INVALID_PARAM"),
         ("/rooms/{room}/state/m.room.member/%40bob:hs1", {}, 400, "M_BAD_JSON"),
