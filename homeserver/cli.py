@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import ServerName, parse_server_name
-from homeserver.clock import SystemIds
+from homeserver.clock import SystemClock, SystemIds
 from homeserver.config import Config, ConfigError, load, signing_keys
 from homeserver.config.initial import FILE_NAME, initialise
 from homeserver.config.rendering import example, json_schema
@@ -47,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--server-name", required=True, help="the name behind the colon of user IDs")
     command.add_argument("--data", type=Path, default=DEFAULT_DATA, help="directory for the configuration and all data")
     command.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port to listen on")
+    command.add_argument(
+        "--authority", type=Path, metavar="DIR",
+        help="for servers in a closed network or on one machine: the directory of the authority, made at first, "
+        "that makes their certificates and that they trust",
+    )  # fmt: skip
 
     _add_config(_add(commands, "run", run))
     command = _add(commands, "check", check)
@@ -124,7 +129,7 @@ def _server(text: str) -> ServerName:
 
 def init(arguments: argparse.Namespace) -> None:
     """Write a configuration, keys and secrets; nothing that exists is overwritten."""
-    file = _initialise(arguments.data, arguments.server_name, arguments.port)
+    file = _initialise(arguments.data, arguments.server_name, arguments.port, arguments.authority)
     print(f"Wrote {file}. Start the server with: isthmus run --config {file}")
 
 
@@ -297,9 +302,9 @@ def _load(file: Path) -> Config:
         _fail(*error.problems)
 
 
-def _initialise(directory: Path, server_name: str, port: int) -> Path:
+def _initialise(directory: Path, server_name: str, port: int, authority: Path | None = None) -> Path:
     try:
-        return initialise(directory, server_name, port, SystemIds())
+        return initialise(directory, server_name, port, SystemIds(), SystemClock(), authority)
     except ConfigError as error:
         _fail(*error.problems)
 

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 from federation.core.ids import parse_server_name, split_server_name
-from homeserver.clock import Ids
+from homeserver.clock import Clock, Ids
 from homeserver.config import signing_keys
+from homeserver.config.authority import Authority
 from homeserver.config.formats import check_server_name
 from homeserver.config.options import ConfigError
 from homeserver.config.rendering import toml
@@ -13,11 +14,15 @@ from homeserver.config.rendering import toml
 FILE_NAME = "homeserver.toml"
 
 
-def initialise(directory: Path, server_name: str, port: int, ids: Ids) -> Path:
+def initialise(
+    directory: Path, server_name: str, port: int, ids: Ids, clock: Clock, authority: Path | None = None
+) -> Path:
     """Write a configuration, a signing key and secrets into `directory`; return the file's path.
 
-    Only the owner may read what is written. A signing key that is there already is kept, for a server that
-    loses its key cannot speak for itself any more. Raises `ConfigError` if the configuration exists.
+    With the directory of an authority of one's own, the server gets a certificate of it, trusts it, and speaks with
+    other servers in a closed network. Only the owner may read what is written. A signing key that is there already is
+    kept, for a server that loses its key cannot speak for itself any more. Raises `ConfigError` if the configuration
+    exists.
     """
     try:
         check_server_name(server_name)
@@ -33,9 +38,13 @@ def initialise(directory: Path, server_name: str, port: int, ids: Ids) -> Path:
         key = directory / "signing.key"
         if not key.exists():
             _write_private(key, signing_keys.generate(ids).serialise())
-        _write_private(file, _content(directory, server_name, port, ids.token()))
+        closed = _closed_network(directory, server_name, authority, clock) if authority is not None else None
+        federation = closed if closed is not None else _federation(server_name)
+        _write_private(file, _content(directory, server_name, port, ids.token(), federation))
     except OSError as error:
-        raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{error.filename or directory}: cannot be written: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{authority}: {error}") from error
     return file
 
 
@@ -53,7 +62,7 @@ def _write_private(path: Path, content: str) -> None:
         draft.unlink()
 
 
-def _content(directory: Path, server_name: str, port: int, shared_secret: str) -> str:
+def _content(directory: Path, server_name: str, port: int, shared_secret: str, federation: str) -> str:
     return f"""\
 # Configuration of Isthmus. `isthmus config example` prints all options, `isthmus check` looks for mistakes.
 
@@ -68,7 +77,7 @@ url = {toml(f"sqlite:///{directory / 'isthmus.db'}")}
 
 [http]
 listen = [{toml(f"127.0.0.1:{port}")}]
-{_federation(server_name)}
+{federation}
 [registration]
 shared_secret = {toml(shared_secret)}
 
@@ -85,6 +94,24 @@ def _federation(server_name: str) -> str:
 [federation]
 # Asked for the keys of servers that are gone, to check their events in old rooms. It is believed.
 trusted_notaries = ["matrix.org"]
+"""
+
+
+def _closed_network(directory: Path, server_name: str, authority: Path, clock: Clock) -> str:
+    host, port = split_server_name(parse_server_name(server_name))
+    ours = Authority.at(authority.resolve(), clock.now_ms())
+    certificate, key = ours.certify(host, directory, clock.now_ms())
+    listen = "127.0.0.1" if host == "localhost" else "0.0.0.0"  # noqa: S104 - it is there for other machines
+    return f"""
+[federation]
+listen = [{toml(f"{listen}:{port or 8448}")}]
+tls_certificate = {toml(str(certificate))}
+tls_key = {toml(str(key))}
+
+[outgoing]
+# The servers of this network have certificates of its own authority, and private addresses.
+extra_ca = {toml(str(ours.file))}
+allow_private_addresses = true
 """
 
 

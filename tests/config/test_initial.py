@@ -1,17 +1,19 @@
 """`isthmus init` makes a server's first files."""
 
+import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from federation.core.signing import parse_keys
-from homeserver.clock import SystemIds
+from homeserver.clock import SystemClock, SystemIds
 from homeserver.config import Config, ConfigError, load
 from homeserver.config.initial import initialise
 
 
 def init(directory: Path, name: str = "localhost", port: int = 8008) -> Config:
-    return load(initialise(directory, name, port, SystemIds()), {})
+    return load(initialise(directory, name, port, SystemIds(), SystemClock()), {})
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
@@ -89,3 +91,32 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="file/data: cannot be written"):
         init(tmp_path / "file" / "data")
+
+
+def test_servers_with_an_authority_of_their_own_trust_each_other(tmp_path: Path) -> None:
+    made = [
+        load(
+            initialise(
+                tmp_path / f"{port}", f"localhost:{port}", port - 440, SystemIds(), SystemClock(), tmp_path / "ca"
+            ),
+            {},
+        )
+        for port in (8448, 8449)
+    ]
+    for config, port in zip(made, (8448, 8449), strict=True):
+        assert config.federation.listen == (f"127.0.0.1:{port}",)
+        assert config.outgoing.extra_ca == f"{tmp_path}/ca/ca.pem"
+        assert config.outgoing.allow_private_addresses
+        shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        shown.load_cert_chain(config.federation.tls_certificate, config.federation.tls_key)
+        trusted = x509.load_pem_x509_certificate(Path(config.outgoing.extra_ca).read_bytes())
+        certificate = x509.load_pem_x509_certificate(Path(config.federation.tls_certificate).read_bytes())
+        certificate.verify_directly_issued_by(trusted)
+        assert Path(config.federation.tls_key).stat().st_mode & 0o077 == 0
+
+
+def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca" / "ca.key").write_text("no key")
+    with pytest.raises(ConfigError, match="ca: "):
+        initialise(tmp_path / "data", "localhost", 8008, SystemIds(), SystemClock(), tmp_path / "ca")
