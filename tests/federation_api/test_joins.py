@@ -9,9 +9,11 @@ from federation.core.ids import RoomID
 from federation.core.room_versions import ROOM_VERSIONS
 from federation.core.signing import key_ids_of
 from tests.federation_api.asking import Asking
-from tests.federation_api.rooms import ALL, completed, memberships, offered, public_room
+from tests.federation_api.rooms import ALL, completed, memberships, offered, pdus, public_room
+from tests.support.certificates import Authority
 from tests.support.peer import Peer
 from tests.support.shared_room import wire
+from tests.support.waiting import until
 from tests.support.world import User, World, ok, q, refused
 
 
@@ -285,3 +287,43 @@ async def test_the_invited_join_a_restricted_room_without_anybodys_word(asks: As
     join = await offered(asks, "join", room_id, bob)
     assert "join_authorised_via_users_server" not in join.content
     ok(await asks.send("join", join))
+
+
+# The rest of the room
+
+
+async def test_the_other_servers_in_the_room_are_sent_the_join(
+    asks: Asking, authority: Authority, ours: World, alice: User
+) -> None:
+    room_id = await public_room(alice)
+    async with Peer.start(authority) as third:
+        await third.joins(third.user("carol"), room_id, ours.name)
+        join = await offered(asks, "join", room_id, asks.peer.user("bob"))
+        signed = ok(await asks.send("join", join))["event"]
+        await until(lambda: signed in third.pdus)
+        said = await alice.says(room_id)
+        await until(lambda: len(asks.peer.pdus) > 0)
+        # Who has handed it over has it; what came after it is told to both.
+        assert signed not in asks.peer.pdus
+        await until(lambda: any(each["type"] == "m.room.message" for each in third.pdus))
+        assert said
+
+
+async def test_a_join_brings_branches_together(asks: Asking, ours: World, alice: User) -> None:
+    peer, bob, carol = asks.peer, asks.peer.user("bob"), asks.peer.user("carol")
+    room_id = await public_room(alice, power_level_content_override={"state_default": 0})
+    room = await peer.joins(bob, room_id, ours.name)
+    await alice.sets(room_id, "m.room.topic", {"topic": "ours"})
+    branch = room.sets(bob, "org.example.note", {"note": "theirs"})
+    assert await peer.delivers(ours.name, branch) == {branch.event_id: {}}
+
+    join = await offered(asks, "join", room_id, carol)
+    assert len(join.prev_events) == 2
+    told = {pdu.type: pdu.content for pdu in pdus(ok(await asks.send("join", join))["state"]).values()}
+    assert told["m.room.topic"] == {"topic": "ours"}
+    assert told["org.example.note"] == {"note": "theirs"}
+    state = {pdu.slot for pdu in pdus(ok(await asks.state(room_id, join.event_id))["pdus"]).values()}
+    assert ("m.room.member", carol) not in state
+    assert ("m.room.member", bob) in state
+    past = pdus(ok(await asks.backfill(room_id, join.event_id, limit=3))["pdus"])
+    assert {*join.prev_events, join.event_id} == past.keys()
