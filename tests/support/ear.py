@@ -75,7 +75,7 @@ class Ear:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_SECONDS
         while not (found := condition(self)):
-            assert loop.time() < deadline, f"{self.user.user_id} waits in vain; {self}"
+            assert loop.time() < deadline, f"{self.user.user_id} waits in vain; all that came: {self.summary()}"
             await self.listens()
         return found
 
@@ -92,6 +92,15 @@ class Ear:
     async def is_now(self, room_id: str, membership: str) -> None:
         """Listen until a room is in a section of the sync."""
         await self.until(lambda ear: ear.memberships.get(room_id) == membership)
+
+    def summary(self) -> str:
+        """Return what has been heard, for people."""
+        last = {
+            room_id: [(event["type"], event["sender"], event["content"]) for event in events[-5:]]
+            for room_id, events in self.timelines.items()
+        }
+        ephemeral = (self.typing, self.receipts, self.presence, self.to_device, self.changed_devices)
+        return f"{self.memberships}, {last}, {ephemeral}"
 
     def messages(self, room_id: str) -> list[str]:
         """Return the texts heard in a room, in the order they came."""

@@ -4,6 +4,7 @@ It answers what its `abilities` name, from the rooms it holds, and notes all tha
 an answer by any other: see `tests.support.lies`.
 """
 
+import io
 import itertools
 import json
 import re
@@ -192,7 +193,8 @@ class Peer:
             sent.setdefault("Content-Type", "application/json")
         url = URL(f"https://{destination}{target}", encoded=True)
         limit = aiohttp.ClientTimeout(total=timeout)
-        async with self.http.request(method, url, data=raw, headers=sent, timeout=limit) as response:
+        data = None if raw is None else io.BytesIO(raw)
+        async with self.http.request(method, url, data=data, headers=sent, timeout=limit) as response:
             content = await response.read()
             if response.content_type == "application/json":
                 return response.status, json.loads(content)
