@@ -2,7 +2,7 @@
 
 A join is a job. It is stored before it begins and forgotten when it ends, so a restart finds those that did not; what
 it fetches is stored all at once, or not at all. The client's request waits for it, but not for ever: see
-`docs/decisions/0011-joining-at-a-distance.md`. One thing goes on in a room at a time.
+`docs/decisions/0010-joining-at-a-distance.md`. One thing goes on in a room at a time.
 """
 
 import asyncio
