@@ -13,7 +13,7 @@ from homeserver.services.third_party_invites import Bound
 
 routes = Routes()
 
-MOST_INVITES = 100
+MOST_INVITES = 20
 """Invites that may have waited for one address."""
 
 

@@ -15,7 +15,9 @@ from homeserver.model.events import Event, Status
 from homeserver.model.rooms import Room
 from homeserver.storage.events import Events
 
-_OF_THE_PAST = (Status.ACCEPTED, Status.SOFT_FAILED)
+_TOLD = (Status.ACCEPTED, Status.SOFT_FAILED)
+MOST_PASSED_OVER = 200
+"""Rejected events over which the walk goes on."""
 MARGIN = 20
 """Events that are read beyond those wanted: branches lie beside one another in the timeline."""
 
@@ -30,6 +32,7 @@ class Ancestors:
     _known: dict[EventID, Event | None] = field(default_factory=dict)
     _stretches: int = 3
     """How many may still be read; a past that is so scattered is read event by event then."""
+    _passed_over: int = 0
 
     def back_from(self, starts: Collection[EventID], limit: int) -> list[Event]:
         """Return the events with which to start and what was before them: those of greatest depth, greatest first."""
@@ -39,7 +42,7 @@ class Ancestors:
         heapify(waiting)
         while waiting and len(found) < limit:
             _, _, event = heappop(waiting)
-            found.append(event)
+            found += self._told([event])
             before = [event_id for event_id in event.pdu.prev_events if event_id not in met]
             met.update(before)
             for earlier in self._load(before, limit - len(found)):
@@ -61,7 +64,7 @@ class Ancestors:
             before = [event_id for event_id in before if event_id not in met]
             met.update(before)
             generation = [event for event in self._load(before, limit - len(found)) if event.depth >= min_depth]
-            found += generation
+            found += self._told(generation)
         del found[limit:]
         return sorted(found, key=lambda event: (event.depth, event.place or 0))
 
@@ -76,9 +79,15 @@ class Ancestors:
         return [event for event_id in wanted if (event := self._known[event_id]) is not None]
 
     def _of_the_past(self, event: Event | None) -> Event | None:
-        if event is None or event.room != self.room.nid or event.status not in _OF_THE_PAST:
+        if event is None or event.room != self.room.nid or event.status is Status.OUTLIER:
             return None
+        if event.status is Status.REJECTED:
+            self._passed_over += 1
+            return event if self._passed_over <= MOST_PASSED_OVER else None
         return event
+
+    def _told(self, events: Iterable[Event]) -> list[Event]:
+        return [event for event in events if event.status in _TOLD]
 
     def _read_stretch(self, loaded: Iterable[Event], more: int) -> None:
         places = [event.place for event in loaded if event.room == self.room.nid and event.place is not None]

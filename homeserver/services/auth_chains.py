@@ -14,8 +14,8 @@ from homeserver.model.rooms import Room
 from homeserver.storage import pdus
 from homeserver.storage.pdus import AuthMemory
 
-MOST_IN_A_CHAIN = 50_000
-"""Events of an auth chain that are told; nobody could check more."""
+MOST_IN_A_CHAIN = 200_000
+"""Events of an auth chain that are told. The largest public rooms have about half as many."""
 MOST_REMEMBERED = 100_000
 """Events whose auth events are kept in memory. They never change."""
 

@@ -8,7 +8,7 @@ Source: https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -29,6 +29,8 @@ from homeserver.storage.database import Database, Write
 log = structlog.get_logger()
 
 THIRD_PARTY_INVITE = "m.room.third_party_invite"
+AT_ONCE = 4
+"""Servers that are asked at the same time. Anybody can make us ask one: identity servers sign no requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class ThirdPartyInvites:
     access: ServerAccess
     remote_invites: RemoteInvites
     client: FederationClient
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def exchange(self, origin: ServerName, bound: Bound, target: UserID) -> None:
         """Invite a user of `origin` in the name of the user of ours who invited the address.
@@ -109,7 +112,8 @@ class ThirdPartyInvites:
         server = server_of(bound.sender)
         if server == self.access.server_name:
             raise Forbidden("Nobody of this server is in the room any more")
-        await self.client.exchange_third_party_invite(server, bound.room_id, event)
+        async with self._slots:
+            await self.client.exchange_third_party_invite(server, bound.room_id, event)
 
     def _draft(self, conn: Connection, room: Room, bound: Bound, target: UserID) -> Draft:
         """Return the invite, with the name that the room has for it. Raises `Forbidden` if nobody was invited so."""

@@ -89,3 +89,21 @@ async def test_both_branches_of_a_fork_are_the_past(asks: Asking, ours: World, a
     found = pdus(ok(await asks.backfill(room_id, after, limit=3))["pdus"])
     assert next(iter(found)) == after
     assert set(found) == {after, said, branch.event_id}
+
+
+async def test_rejected_events_are_not_told_and_what_was_before_them_is(
+    asks: Asking, ours: World, alice: User, room_id: RoomID
+) -> None:
+    room, bob = asks.peer.rooms[room_id], asks.peer.user("bob")
+    first = room.says(bob, "first")
+    forbidden = room.sets(bob, "m.room.topic", {"topic": "mine"})
+    last = room.says(bob, "last")
+    results = await asks.peer.delivers(ours.name, first, forbidden, last)
+    assert [event_id for event_id, result in results.items() if result] == [forbidden.event_id]
+
+    past = list(pdus(ok(await asks.backfill(room_id, last.event_id, limit=2))["pdus"]))
+    assert past == [last.event_id, first.event_id]
+    missing = list(pdus(ok(await asks.missing(room_id, [], [last.event_id], limit=1))["events"]))
+    assert missing == [first.event_id]
+    refused(await asks.event(forbidden.event_id), 404, "M_NOT_FOUND")
+    refused(await asks.state(room_id, forbidden.event_id), 404, "M_NOT_FOUND")
