@@ -361,7 +361,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         public_rooms=PublicRooms(db, timeline, views, RemotePublicRooms(server_name, client, clock)),
         summaries=Summaries(db, views),
         spaces=Spaces(db, views, neighbours, RemoteSpaces(client, clock)),
-        messages=Messages(db, timeline, invites),
+        messages=Messages(db, timeline, aliases, invites),
         sync=sync,
         history=History(
             db,

@@ -1,5 +1,6 @@
 """Addresses of rooms: https://spec.matrix.org/v1.19/client-server-api/#room-aliases."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,8 @@ from homeserver.storage.room_servers import RoomServers
 CANONICAL_ALIAS = "m.room.canonical_alias"
 MOST_SERVERS = 50
 """Servers of a room that are told with its alias."""
+AT_ONCE = 5
+"""Aliases of other servers that are asked for at the same time."""
 MOST_ALIASES = 100
 """Aliases that are looked up for one event."""
 
@@ -117,6 +120,30 @@ class Aliases:
         names = told[:MOST_SERVERS] if isinstance(told, list) else []
         found = {name: None for name in [*names, server] if isinstance(name, str) and _is_server(name)}
         return room_id, [ServerName(name) for name in found]
+
+    async def elsewhere(self, who: Requester, room_id: RoomID, content: Mapping[str, Any]) -> set[RoomAlias]:
+        """Return the aliases of other servers that an `m.room.canonical_alias` adds, and that point to the room.
+
+        Raises `Forbidden` if the user is not in it, `InvalidParam` or `BadJson` for what are no aliases.
+        """
+
+        def write(tx: Write) -> list[RoomAlias]:
+            room = access.joined_room(tx.conn, self.timeline.names, who.user, room_id)
+            added = _added(self.timeline.turn(tx, room), self.timeline, content)
+            return [alias for alias in added if server_of(alias) != self.timeline.server_name]
+
+        wanted = await self.db.write(write)
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def points_here(alias: RoomAlias) -> bool:
+            async with slots:
+                try:
+                    return (await self.resolve(alias))[0] == room_id
+                except MatrixError:
+                    return False
+
+        found = await asyncio.gather(*map(points_here, wanted))
+        return {alias for alias, here in zip(wanted, found, strict=True) if here}
 
     async def delete(self, who: Requester, alias: RoomAlias) -> None:
         """Delete an alias, and take it out of the room's published aliases if the user may change those.
@@ -201,26 +228,38 @@ def find_room(conn: Connection, names: Names, room: RoomID | RoomAlias) -> RoomN
     return nid
 
 
-def check_canonical_alias(turn: Turn, timeline: Timeline, content: Mapping[str, Any]) -> None:
+def check_canonical_alias(
+    turn: Turn, timeline: Timeline, content: Mapping[str, Any], elsewhere: Collection[RoomAlias] = ()
+) -> None:
     """Check the aliases that an `m.room.canonical_alias` event adds to those that stand there already.
 
-    Raises `InvalidParam` for what is no alias, `BadAlias` for one that does not point to the room.
+    `elsewhere` are aliases of other servers that point to the room: see `Aliases.elsewhere`. Raises `InvalidParam` for
+    what is no alias, `BadAlias` for one that does not point to the room.
     Source: https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
     """
+    for alias in _added(turn, timeline, content):
+        if server_of(alias) != timeline.server_name:
+            if alias not in elsewhere:
+                raise BadAlias(
+                    f"The alias {alias} of another server does not point to this room, or cannot be asked for"
+                )
+            continue
+        found = aliases.find(turn.tx.conn, alias)
+        if found is None or found[0] != turn.room.nid:
+            raise BadAlias(f"The alias {alias} does not point to this room")
+
+
+def _added(turn: Turn, timeline: Timeline, content: Mapping[str, Any]) -> list[RoomAlias]:
+    """Return the aliases of a content that do not stand there already. Raises `InvalidParam`, `BadJson`."""
     wanted = _aliases_in(content)
     if not wanted:
-        return
+        return []
     standing = timeline.entry(turn, CANONICAL_ALIAS)
     known = {text for text in _texts_in(standing.content) if isinstance(text, str)} if standing is not None else set()
     added = [alias for alias in dict.fromkeys(wanted) if alias not in known]
     if len(added) > MOST_ALIASES:
         raise InvalidParam(f"alt_aliases: more than {MOST_ALIASES} new aliases")
-    for alias in added:
-        if server_of(alias) != timeline.server_name:
-            raise BadAlias(f"The alias {alias} is of another server, which cannot be asked")
-        found = aliases.find(turn.tx.conn, alias)
-        if found is None or found[0] != turn.room.nid:
-            raise BadAlias(f"The alias {alias} does not point to this room")
+    return added
 
 
 def _texts_in(content: Mapping[str, Any]) -> list[Any]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.draft import Draft
-from federation.core.ids import EventID, RoomID, UserID, parse_event_id
+from federation.core.ids import EventID, RoomAlias, RoomID, UserID, parse_event_id
 from homeserver.errors import BadJson, DuplicateAnnotation, UserSuspended
 from homeserver.model.accounts import Requester
-from homeserver.services import aliases, member_events, once
+from homeserver.services import member_events, once
+from homeserver.services.aliases import CANONICAL_ALIAS, Aliases, check_canonical_alias
 from homeserver.services.remote_invites import RemoteInvites
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import relations
@@ -24,6 +25,7 @@ class Messages:
 
     db: Database
     timeline: Timeline
+    aliases: Aliases
     invites: RemoteInvites | None
     """Invites users of other servers; None if this server speaks with none."""
 
@@ -54,10 +56,14 @@ class Messages:
         if self.invites is not None and self.invites.concerns(draft):
             return await self.invites.send(who, room_id, UserID(state_key), content)
 
+        elsewhere: set[RoomAlias] = set()
+        if event_type == CANONICAL_ALIAS:
+            elsewhere = await self.aliases.elsewhere(who, room_id, content)
+
         def write(tx: Write) -> EventID:
             turn = self.timeline.turn_of(tx, room_id)
-            if event_type == "m.room.canonical_alias":
-                aliases.check_canonical_alias(turn, self.timeline, content)
+            if event_type == CANONICAL_ALIAS:
+                check_canonical_alias(turn, self.timeline, content, elsewhere)
             wanted = member_events.prepare(self.timeline, turn, draft) if event_type == MEMBER else draft
             return self.timeline.append(turn, wanted).event_id
 

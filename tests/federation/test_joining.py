@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from federation.core.ids import EventID
+from federation.core.ids import EventID, RoomID
 from homeserver.services import joining
 from homeserver.storage.schema.receiving import unfinished_joins
 from tests.conftest import DATABASES, POSTGRES
@@ -104,6 +104,16 @@ async def test_a_room_is_found_by_its_alias(ours: World, alice: User, peer: Peer
     refused(await alice.post(f"/join/{q(f'#other:{peer.name}')}"), 404, "M_NOT_FOUND")
     peer.instead["query_directory"] = lies.says({"room_id": "nonsense"})
     refused(await alice.post(f"/join/{q(f'#far:{peer.name}')}"), 502, "M_UNKNOWN")
+
+
+async def test_an_alias_of_another_server_is_published_if_it_points_to_the_room(alice: User, peer: Peer) -> None:
+    room = await alice.creates_room()
+    path = f"/rooms/{q(room)}/state/m.room.canonical_alias"
+    far, other = f"#far:{peer.name}", f"#other:{peer.name}"
+    refused(await alice.put(path, {"alias": far}), 400, "M_BAD_ALIAS")
+    peer.aliases.update({far: RoomID(room), other: peer.creates_room("11").room_id})
+    ok(await alice.put(path, {"alias": far}))
+    refused(await alice.put(path, {"alias": far, "alt_aliases": [other]}), 400, "M_BAD_ALIAS")
 
 
 async def test_an_invite_says_whom_to_ask(ours: World, alice: User, peer: Peer) -> None:
