@@ -1,0 +1,12 @@
+"""The namespaces of the protocol's core; extensions name theirs where they are handled."""
+
+CLIENT = "jabber:client"
+STREAM = "http://etherx.jabber.org/streams"
+STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
+STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+TLS = "urn:ietf:params:xml:ns:xmpp-tls"
+SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+CHANNEL_BINDING = "urn:xmpp:sasl-cb:0"
+BIND = "urn:ietf:params:xml:ns:xmpp-bind"
+FRAMING = "urn:ietf:params:xml:ns:xmpp-framing"
+XML = "http://www.w3.org/XML/1998/namespace"

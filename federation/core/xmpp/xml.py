@@ -1,0 +1,194 @@
+"""From bytes to elements, hardened: what XMPP forbids is refused, and nothing grows without bound.
+
+https://www.rfc-editor.org/rfc/rfc6120#section-11: no comments, processing instructions, DTDs and entities of one's own;
+UTF-8 only. expat reads; what it keeps back (an unfinished tag) it reads again with each piece of input, so that is
+bounded, too: a tag has at most `tag_bytes`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from xml.parsers import expat
+
+from federation.core.xmpp import namespaces
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.errors import StreamCondition, StreamError
+
+_PIECE = 2048
+_SEPARATOR = "\f"  # XML cannot hold it
+
+_CONDITIONS = {
+    expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]: StreamCondition.BAD_NAMESPACE_PREFIX,
+    expat.errors.codes[expat.errors.XML_ERROR_UNKNOWN_ENCODING]: StreamCondition.UNSUPPORTED_ENCODING,
+    expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]: StreamCondition.RESTRICTED_XML,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one stanza may cost."""
+
+    bytes: int
+    tag_bytes: int = 16384
+    depth: int = 64
+    elements: int = 4096
+    attributes: int = 128
+    """Of one element."""
+
+
+BEFORE_LOGIN = Limits(bytes=16384, tag_bytes=4096, depth=8, elements=64, attributes=32)
+AFTER_LOGIN = Limits(bytes=262144)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stream's header: its element, without children."""
+
+    header: Element
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A whole element on the first level of the stream."""
+
+    element: Element
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end of the stream's root element."""
+
+
+Parsed = Opened | Completed | Closed
+
+
+class Parser:
+    """Reads one stream. After an error, or after the stream's end, it takes nothing more."""
+
+    def __init__(self, limits: Limits = BEFORE_LOGIN) -> None:
+        """Start at the very beginning of a stream."""
+        self.limits = limits
+        self._found: list[Parsed] = []
+        self._open: list[Element] = []
+        self._elements = 0
+        self._fed = 0
+        self._done = 0
+        """Where the last element of the first level ended."""
+        self._over = False
+        self._expat = expat.ParserCreate("UTF-8", _SEPARATOR)
+        self._expat.buffer_text = True
+        # expat >= 2.6 would hold back the last stanza until more comes: https://github.com/python/cpython/issues/115398
+        getattr(self._expat, "SetReparseDeferralEnabled", bool)(False)
+        self._expat.StartElementHandler = self._start
+        self._expat.EndElementHandler = self._end
+        self._expat.CharacterDataHandler = self._text
+        self._expat.XmlDeclHandler = self._declaration
+        self._expat.StartDoctypeDeclHandler = _restricted
+        self._expat.CommentHandler = _restricted
+        self._expat.ProcessingInstructionHandler = _restricted
+
+    def feed(self, data: bytes) -> list[Parsed]:
+        """Return what is complete now. Raises `StreamError`, and then again for whatever follows.
+
+        What was complete before the error is what `rest` returns.
+        """
+        if self._over:
+            raise StreamError(StreamCondition.NOT_WELL_FORMED, "something follows the end of the stream")
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            self._parse(piece)
+            self._fed += len(piece)
+            if self._fed - self._done > self.limits.bytes:
+                raise self._fail(StreamCondition.POLICY_VIOLATION, "the stanza is too large")
+            if self._fed - self._expat.CurrentByteIndex > self.limits.tag_bytes:
+                raise self._fail(StreamCondition.POLICY_VIOLATION, "a tag is too large")
+        return self.rest()
+
+    def rest(self) -> list[Parsed]:
+        """Return what was complete and has not been returned."""
+        found, self._found = self._found, []
+        return found
+
+    def _parse(self, piece: bytes) -> None:
+        try:
+            self._expat.Parse(piece, False)
+        except expat.ExpatError as error:
+            condition = _CONDITIONS.get(error.code, StreamCondition.NOT_WELL_FORMED)
+            raise self._fail(condition, expat.ErrorString(error.code)) from error
+        except StreamError:
+            self._over = True
+            raise
+
+    def _fail(self, condition: StreamCondition, text: str) -> StreamError:
+        self._over = True
+        return StreamError(condition, text)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        element = _element(name, attributes)
+        if len(attributes) > self.limits.attributes:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "an element has too many attributes")
+        self._elements += 1
+        if len(self._open) > self.limits.depth or self._elements > self.limits.elements:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "the stanza has too many elements")
+        if not self._open:
+            self._found.append(Opened(element))
+            self._finished()
+        elif len(self._open) > 1:
+            self._open[-1].children.append(element)
+        self._open.append(element)
+
+    def _end(self, _name: str) -> None:
+        element = self._open.pop()
+        if len(self._open) == 1:
+            self._found.append(Completed(element))
+            self._finished()
+        elif not self._open:
+            self._found.append(Closed())
+            self._over = True
+
+    def _finished(self) -> None:
+        self._elements = 0
+        self._done = self._expat.CurrentByteIndex
+
+    def _text(self, text: str) -> None:
+        if len(self._open) > 1:
+            self._open[-1].children.append(text)
+        elif text.strip(" \t\r\n"):
+            # https://www.rfc-editor.org/rfc/rfc6120#section-4.9.3.1
+            raise StreamError(StreamCondition.BAD_FORMAT, "text stands between stanzas")
+        else:
+            self._done = self._expat.CurrentByteIndex
+
+    def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        # https://www.rfc-editor.org/rfc/rfc6120#section-11.6
+        if encoding is not None and encoding.upper() != "UTF-8":
+            raise StreamError(StreamCondition.UNSUPPORTED_ENCODING, "the stream must be UTF-8")
+
+
+def parse_frame(data: bytes, limits: Limits) -> Element:
+    """Return the one element that a WebSocket frame holds. Raises `StreamError`.
+
+    https://www.rfc-editor.org/rfc/rfc7395#section-3.3.3
+    """
+    parser = Parser(limits)
+    parser.feed(b"<frame>")
+    whole = parser.feed(data)
+    if len(whole) != 1 or not isinstance(whole[0], Completed):
+        raise StreamError(StreamCondition.NOT_WELL_FORMED, "a frame must hold one whole element")
+    return whole[0].element
+
+
+def _element(name: str, attributes: dict[str, str]) -> Element:
+    namespace, _, local = name.rpartition(_SEPARATOR)
+    element = Element(local, namespace)
+    for key, value in attributes.items():
+        within, _, plain = key.rpartition(_SEPARATOR)
+        if within == namespaces.XML:
+            element.attributes[f"xml:{plain}"] = value
+        else:
+            element.attributes[f"{{{within}}}{plain}" if within else plain] = value
+    return element
+
+
+def _restricted(*_what: Any) -> None:
+    # https://www.rfc-editor.org/rfc/rfc6120#section-11.1
+    raise StreamError(StreamCondition.RESTRICTED_XML, "no comments, processing instructions or document types")
