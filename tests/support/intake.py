@@ -28,11 +28,16 @@ def received(events: Iterable[Pdu]) -> list[Received]:
 
 
 def auth_chain(room: Room, events: Iterable[Pdu]) -> list[Pdu]:
+    """Return all that events of a room stand on."""
+    return auth_chain_of(events, room.events.__getitem__)
+
+
+def auth_chain_of(events: Iterable[Pdu], fetch: Callable[[EventID], Pdu]) -> list[Pdu]:
     """Return all that events stand on."""
     found: dict[EventID, Pdu] = {}
     waiting = [event_id for event in events for event_id in event.auth_events]
     while waiting:
-        event = room.events[waiting.pop()]
+        event = fetch(waiting.pop())
         if event.event_id not in found:
             found[event.event_id] = event
             waiting += event.auth_events
