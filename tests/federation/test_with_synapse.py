@@ -31,7 +31,10 @@ class TestWithSynapse(AcrossServers):
 
 async def test_each_takes_the_keys_of_the_other(beside: World, synapse: Site, peer: Peer) -> None:
     for notary, server in ((beside, synapse), (synapse, beside)):
-        status, answer = await peer.request("GET", notary.name, f"/_matrix/key/v2/query/{server.name}", signed=False)
+        _, own = await peer.request("GET", server.name, "/_matrix/key/v2/server", signed=False)
+        wanted = {server.name: {key_id: {"minimum_valid_until_ts": peer.now_ms()} for key_id in own["verify_keys"]}}
+        path = "/_matrix/key/v2/query"
+        status, answer = await peer.request("POST", notary.name, path, {"server_keys": wanted}, signed=False)
         assert status == 200, answer
         (document,) = answer["server_keys"]
         assert document["server_name"] == server.name

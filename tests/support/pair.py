@@ -37,7 +37,8 @@ async def federating(
 ) -> AsyncIterator[World]:
     """Start a server in this process that federates; without a database URL it gets a SQLite file."""
     given: dict[str, Any] = {**settings(authority, port or free_port()), **options}
-    async with World.start(database_url or file_in(directory), directory, **given) as world:
+    own = file_in(directory)
+    async with World.start(database_url or own, directory, **given) as world:
         yield world
 
 
@@ -46,10 +47,10 @@ async def gated(
     authority: Authority, directory: Path, database_url: str = "", **options: str
 ) -> AsyncIterator[tuple[World, Gate]]:
     """Start a server in this process behind a gate that can be shut."""
-    url = database_url or file_in(directory)
+    own = file_in(directory)
     async with Gate.open(authority) as gate:
         given: dict[str, Any] = {**reaching(authority), "SERVER_NAME": gate.name, **options}
-        async with World.start(url, directory, **given) as world:
+        async with World.start(database_url or own, directory, **given) as world:
             gate.behind = world.base
             yield world, gate
 
@@ -59,11 +60,11 @@ async def in_process_of_its_own(
     authority: Authority, directory: Path, database_url: str = "", **options: str
 ) -> AsyncIterator[tuple[ServerProcess, Site]]:
     """Start a server that can be killed; the site is for its users, and stays the same when it starts again."""
-    url = database_url or file_in(directory)
+    own = file_in(directory)
     given = {**settings(authority, free_port()), "RATE_LIMITS__ENABLED": "false", **options}
     name = given.pop("SERVER_NAME")
     async with (
-        ServerProcess.start(directory, url, server_name=name, **given) as process,
+        ServerProcess.start(directory, database_url or own, server_name=name, **given) as process,
         aiohttp.ClientSession() as http,
     ):
         yield process, Site(process.base, http, name)
