@@ -88,10 +88,13 @@ class Fetching:
         asked = set(ids)
         return {event_id: received for event_id, received in found.items() if event_id in asked}
 
-    async def auth_chain(self, server: ServerName, room_id: RoomID, version: RoomVersion, event_id: EventID) -> Found:
-        """Return the auth chain of an event, as a server has it."""
+    async def auth_chain(
+        self, server: ServerName, room_id: RoomID, version: RoomVersion, event_id: EventID, wanted: set[EventID]
+    ) -> list[Pdu]:
+        """Return those events of the auth chain of an event that are wanted, and what these stand on, not verified."""
         answer = await self.client.event_auth(server, room_id, event_id)
-        return await self.read(room_id, version, objects(answer, "auth_chain"))
+        several = objects(answer, "auth_chain")
+        return await asyncio.to_thread(_chain, room_id, version, several, wanted)
 
     async def missing(
         self, server: ServerName, room_id: RoomID, version: RoomVersion, earliest: Sequence[EventID],
@@ -144,4 +147,17 @@ def parse(room_id: RoomID, version: RoomVersion, several: Sequence[object]) -> l
             log.info("event_not_taken", room_id=room_id, reason=str(error))
             continue
         found.setdefault(pdu.event_id, pdu)
+    return list(found.values())
+
+
+def _chain(room_id: RoomID, version: RoomVersion, several: Sequence[object], wanted: set[EventID]) -> list[Pdu]:
+    """Return the events that are wanted, and those that authorise them, and so on."""
+    pdus = {pdu.event_id: pdu for pdu in parse(room_id, version, several)}
+    found: dict[EventID, Pdu] = {}
+    waiting = list(wanted)
+    while waiting:
+        event_id = waiting.pop()
+        if event_id in pdus and event_id not in found:
+            found[event_id] = pdus[event_id]
+            waiting += pdus[event_id].auth_events
     return list(found.values())

@@ -47,6 +47,8 @@ ONE_SERVER_SECONDS = 600.0
 """How long one server may take to let a user in, with all that is told of a large room."""
 AT_ONCE = 4
 """Joins that fetch at the same time: a large room takes much memory until it is stored."""
+KNOCKING_SECONDS = 60.0
+"""How long other servers are asked to take a knock."""
 LEAVING_SECONDS = 20.0
 """How long other servers are asked to let a user go, before that is settled here."""
 
@@ -227,9 +229,13 @@ class Joining:
         if reason is not None:
             content["reason"] = reason
         async with self.turns.of(room_id):
-            pdu, told = await self._any(
-                servers, lambda server: self.handshakes.knock(server, room_id, user_id, content)
-            )
+            try:
+                async with asyncio.timeout(KNOCKING_SECONDS):
+                    pdu, told = await self._any(
+                        servers, lambda server: self.handshakes.knock(server, room_id, user_id, content)
+                    )
+            except TimeoutError as error:
+                raise OtherServerFailed("No server that may be in the room gives an answer") from error
             await self.db.write(lambda tx: self.outside.store(tx, pdu, told))
 
     async def leave(self, user: UserNid, user_id: UserID, room_id: RoomID, reason: str | None) -> None:

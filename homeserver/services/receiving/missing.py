@@ -99,8 +99,10 @@ class MissingEvents:
             if asking is None:
                 return
             wanted = lacking & {*gathered.events[asking].event.auth_events}
-            chain = await self.fetching.auth_chain(server, room.room_id, room.version, asking)
-            chain = reachable(chain, wanted, auth=True)
+            told = await self.fetching.auth_chain(server, room.room_id, room.version, asking, wanted)
+            # Signatures are what costs: only those are checked that something stands on, and that we lack.
+            new = await self._unknown({pdu.event_id for pdu in told})
+            chain = await self.fetching.verified(room.room_id, [pdu for pdu in told if pdu.event_id in new])
             lacking -= wanted
             if chain:
                 await self._store_apart(room, chain)

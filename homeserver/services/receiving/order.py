@@ -33,22 +33,15 @@ def in_order(events: Mapping[EventID, Received]) -> list[Received]:
     return order
 
 
-def reachable(
-    events: Mapping[EventID, Received], wanted: set[EventID], *, auth: bool = False
-) -> dict[EventID, Received]:
-    """Return those of the events that are wanted, or that one of these builds on, and so on.
-
-    By default along `prev_events`; with `auth` along `auth_events`.
-    """
+def reachable(events: Mapping[EventID, Received], wanted: set[EventID]) -> dict[EventID, Received]:
+    """Return those of the events that are wanted, or that one of these comes after, and so on."""
     found: dict[EventID, Received] = {}
     waiting = [event_id for event_id in wanted if event_id in events]
     while waiting:
         event_id = waiting.pop()
         if event_id not in found:
             found[event_id] = events[event_id]
-            event = events[event_id].event
-            references = event.auth_events if auth else event.prev_events
-            waiting += [reference for reference in references if reference in events and reference not in found]
+            waiting += [prev for prev in events[event_id].event.prev_events if prev in events and prev not in found]
     return found
 
 
