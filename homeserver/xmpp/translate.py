@@ -151,7 +151,7 @@ def _message(content: Mapping[str, Any], relation: Mapping[str, Any], shown: Sho
     opaque = _opaque(content)
     if opaque is not None:
         return opaque
-    kind = content.get("msgtype")
+    kind = _string(content, "msgtype")
     if kind in _FILES:
         found = _file(content, shown)
         if found is not None:
