@@ -52,6 +52,7 @@ from homeserver.services.live import Live
 from homeserver.services.local_joins import LocalJoins
 from homeserver.services.login import LogIn
 from homeserver.services.membership import Memberships
+from homeserver.services.memory import shares
 from homeserver.services.messages import Messages
 from homeserver.services.neighbours import Neighbours
 from homeserver.services.offers import Offers
@@ -114,7 +115,6 @@ from homeserver.storage.snapshots import Snapshots
 
 log = structlog.get_logger()
 
-BYTES_OF_A_STATE_ENTRY = 100
 DRAIN_SECONDS = 10.0
 """How long a stop waits for the requests that are being answered."""
 
@@ -212,7 +212,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     certificate = certificate_of(config)
     db = open_database(config.database.url, metrics.batch_written)
     await runner.prepare(db)
-    names = Names()
+    share = shares(config.caches.budget_bytes)
+    names = Names(share.names)
     live = Live(clock, await db.read(current_position))
     metrics.watch_waiters(lambda: live.waiting)
     limits = RateLimits(config.rate_limits, clock)
@@ -230,11 +231,10 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         count=metrics.server_asked,
     )
     keyring = Keyring(own_keys.known, keys_of_others, client, clock, notaries)
-    events = Events(names, config.caches.budget_bytes // 2)
-    snapshots = Snapshots(config.caches.budget_bytes // 4 // BYTES_OF_A_STATE_ENTRY)
+    events, snapshots = Events(names, share.events), Snapshots(share.state_entries)
     outgoing = Outgoing(server_name, db, events, clock, ids, client, config.federation)
     metrics.watch_sending(outgoing.figures)
-    recent = Recent(live.position)
+    recent = Recent(live.position, share.recent)
     resolution = Resolution(names, events, snapshots)
     room_servers = RoomServers()
     neighbours = Neighbours(server_name, room_servers)
@@ -257,7 +257,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     )
     server_access = ServerAccess(server_name, names, events, snapshots, current_state.servers)
     server_visibility = ServerVisibility(names, events, snapshots)
-    auth_chains, states_before = AuthChains(), StatesBefore(events, snapshots)
+    auth_chains, states_before = AuthChains(share.auth_edges), StatesBefore(events, snapshots)
     tellings = RoomTellings(names, events, snapshots, states_before, auth_chains)
     restricted_joins = RestrictedJoins(server_access)
     intake = Intake(timeline)
@@ -304,8 +304,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
             edus.SIGNING_KEY_UPDATE: encryption.remote_devices.hear_signing_keys,
         }
     )
-    unread = UnreadCounts(names, events, snapshots)
-    lazy = LazyMembers()
+    unread = UnreadCounts(names, events, snapshots, share.counts)
+    lazy = LazyMembers(share.told_members)
     boot = ids.letters(8)
     sync = Sync(
         db,

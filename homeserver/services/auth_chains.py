@@ -10,21 +10,21 @@ from sqlalchemy import Connection
 
 from federation.core.ids import EventID
 from homeserver.errors import TooLarge
+from homeserver.model.bounded import forget_oldest
 from homeserver.model.rooms import Room
 from homeserver.storage import pdus
 from homeserver.storage.pdus import AuthMemory
 
 MOST_IN_A_CHAIN = 200_000
 """Events of an auth chain that are told. The largest public rooms have about half as many."""
-MOST_REMEMBERED = 100_000
-"""Events whose auth events are kept in memory. They never change."""
 
 
 class AuthChains:
     """Finds auth chains: a generation that is not in memory costs one query."""
 
-    def __init__(self) -> None:
-        """Start with nothing in memory."""
+    def __init__(self, most: int = 10_000) -> None:
+        """Start with nothing in memory; of about so many events the auth events are kept. They never change."""
+        self._most = most
         self._known: dict[EventID, tuple[EventID, ...]] = {}
         self._lock = threading.Lock()
 
@@ -60,5 +60,4 @@ class AuthChains:
     def _remember(self, loaded: dict[EventID, tuple[EventID, ...]]) -> None:
         with self._lock:
             self._known |= loaded
-            while len(self._known) > MOST_REMEMBERED:
-                del self._known[next(iter(self._known))]
+            forget_oldest(self._known, self._most)

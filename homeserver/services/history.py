@@ -144,9 +144,7 @@ class History:
 
         return await self._fetching(who, room_id, event_id, read)
 
-    async def _fetching(
-        self, who: Requester, room_id: RoomID, event_id: EventID, read: Callable[[Connection], T]
-    ) -> T:
+    async def _fetching(self, who: Requester, room_id: RoomID, event_id: EventID, read: Callable[[Connection], T]) -> T:
         """Return what is read of an event, fetching the room's past up to it if need be."""
         try:
             return await self.db.read(read)

@@ -168,9 +168,7 @@ class Visibility:
         content = self.events.by_nid(conn, nid).content if nid is not None else None
         return history_visibility_of(content) is HistoryVisibility.WORLD_READABLE
 
-    def _joined_until(
-        self, conn: Connection, user: UserNid, in_rooms: Iterable[RoomNid]
-    ) -> dict[RoomNid, int | None]:
+    def _joined_until(self, conn: Connection, user: UserNid, in_rooms: Iterable[RoomNid]) -> dict[RoomNid, int | None]:
         """Return by room the place of the user's newest join; None as value for who is joined now."""
         standings = memberships.of_user_in_rooms(conn, user, in_rooms)
         found: dict[RoomNid, int | None] = dict.fromkeys(

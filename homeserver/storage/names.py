@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Table
 
 from federation.core.ids import RoomID, UserID
+from homeserver.model.bounded import forget_oldest
 from homeserver.model.nids import RoomNid, SlotNid, TypeNid, UserNid
 from homeserver.storage.database import Hot, Write, fresh, one_of, upsert
 from homeserver.storage.schema.accounts import users
@@ -21,17 +22,18 @@ from homeserver.storage.schema.rooms import event_types, rooms, state_slots
 K = TypeVar("K", bound=Hashable)
 N = TypeVar("N", bound=int)
 
-LARGEST_MEMORY = 200_000
-"""Names of one kind kept in memory."""
+MOST = 200_000
+"""Names kept in memory, of all kinds together, unless told otherwise."""
 
 
 class Memory(Generic[K, N]):
     """Pairs of name and number, both ways, oldest forgotten first."""
 
-    __slots__ = ("_gone", "_lock", "by_name", "by_number")
+    __slots__ = ("_gone", "_lock", "_most", "by_name", "by_number")
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, most: int) -> None:
+        """Start empty; remember at most so many."""
+        self._most = most
         self.by_name: dict[K, N] = {}
         self.by_number: dict[N, K] = {}
         self._gone: set[N] = set()
@@ -42,11 +44,10 @@ class Memory(Generic[K, N]):
         with self._lock:
             if number in self._gone:
                 return
-            if len(self.by_name) >= LARGEST_MEMORY:
-                oldest = next(iter(self.by_name))
-                self.by_number.pop(self.by_name.pop(oldest), None)
             self.by_name[name] = number
             self.by_number[number] = name
+            for _, old in forget_oldest(self.by_name, self._most):
+                self.by_number.pop(old, None)
 
     def forget(self, name: K) -> None:
         """Forget a pair whose deletion has been committed."""
@@ -67,12 +68,12 @@ def _is_committed(conn: Connection, table: Table, number: int) -> bool:
 class Names:
     """All interned names of the server."""
 
-    def __init__(self) -> None:
-        """Start with nothing in memory."""
-        self._users: Memory[UserID, UserNid] = Memory()
-        self._rooms: Memory[RoomID, RoomNid] = Memory()
-        self._types: Memory[str, TypeNid] = Memory()
-        self._slots: Memory[tuple[str, str], SlotNid] = Memory()
+    def __init__(self, most: int = MOST) -> None:
+        """Start with nothing in memory; keep about `most` names in it, half of them slots: each member has one."""
+        self._users: Memory[UserID, UserNid] = Memory(most // 4)
+        self._rooms: Memory[RoomID, RoomNid] = Memory(most // 8)
+        self._types: Memory[str, TypeNid] = Memory(most // 8)
+        self._slots: Memory[tuple[str, str], SlotNid] = Memory(most // 2)
 
     # Users
 

@@ -8,7 +8,6 @@ import pytest
 from federation.core.ids import RoomID, UserID
 from federation.core.room_versions import ROOM_VERSIONS
 from homeserver.model.nids import RoomNid, UserNid
-from homeserver.storage import names as names_module
 from homeserver.storage import rooms
 from homeserver.storage.database import SqliteDatabase, Write, open_database
 from homeserver.storage.database.postgres import PostgresDatabase
@@ -108,9 +107,8 @@ async def test_a_deleted_room_stays_forgotten_and_its_number_is_not_given_again(
     assert names._rooms.by_name[room_id] == second
 
 
-def test_the_oldest_names_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names_module, "LARGEST_MEMORY", 3)
-    memory: Memory[str, int] = Memory()
+def test_the_oldest_names_are_forgotten_first() -> None:
+    memory: Memory[str, int] = Memory(3)
     for number, name in enumerate("abcde"):
         memory.learn(name, number)
     assert memory.by_name == {"c": 2, "d": 3, "e": 4}

@@ -47,7 +47,7 @@ class EventFacts:
         self._lists: dict[Path, frozenset[tuple[type, Any]]] = {}
 
     @staticmethod
-    @lru_cache(4096)
+    @lru_cache(1024)
     def of(event: Event) -> "EventFacts":
         """Return the facts of a stored event; the same ones for the next reader who comes soon."""
         fields: dict[str, Any] = {

@@ -1,12 +1,10 @@
 """Which members a device has been told of, so that lazily loaded members are not told again with every message."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 
+from homeserver.model.bounded import forget_oldest
 from homeserver.model.nids import DeviceNid, EventNid
-
-MOST_REMEMBERED = 200_000
 
 
 class LazyMembers:
@@ -15,9 +13,10 @@ class LazyMembers:
     A client that asks again from before that position may not have got the answer, and is told once more.
     """
 
-    def __init__(self) -> None:
-        """Start with nothing told."""
-        self._told: OrderedDict[tuple[DeviceNid, EventNid], int] = OrderedDict()
+    def __init__(self, most: int = 50_000) -> None:
+        """Start with nothing told; remember about so many."""
+        self._told: dict[tuple[DeviceNid, EventNid], int] = {}
+        self._most = most
         self._lock = threading.Lock()
 
     def knows(self, device: DeviceNid, event: EventNid, since: int) -> bool:
@@ -38,5 +37,4 @@ class LazyMembers:
                 known = self._told.get((device, event))
                 if known is None or position < known:
                     self._told[device, event] = position
-            while len(self._told) > MOST_REMEMBERED:
-                self._told.popitem(last=False)
+            forget_oldest(self._told, self._most)

@@ -32,7 +32,6 @@ from homeserver.storage.snapshots import Snapshots
 MAIN = MAIN_THREAD
 REDACTION = "m.room.redaction"
 """What is gone is not to be read any more, so it is not counted."""
-MOST_ROOMS_REMEMBERED = 50_000
 MOST_EVENTS_COUNTED = 20_000
 """For all rooms of one answer together, newest first: beyond it the counts say at least so many."""
 MESSAGES_READ = ("m.read", "m.read.private")
@@ -86,8 +85,9 @@ class Reader:
 class UnreadCounts:
     """Counts, and remembers what was counted."""
 
-    def __init__(self, names: Names, stored: Events, snapshots: Snapshots) -> None:
-        """Take what the counted events are read from."""
+    def __init__(self, names: Names, stored: Events, snapshots: Snapshots, most: int = 10_000) -> None:
+        """Take what the counted events are read from, and of how many rooms, for all users, counts are remembered."""
+        self._most = most
         self._names = names
         self._events = stored
         self._snapshots = snapshots
@@ -159,7 +159,7 @@ class UnreadCounts:
                 return
             self._known[user, room] = unread
             self._known.move_to_end((user, room))
-            if len(self._known) > MOST_ROOMS_REMEMBERED:
+            if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
     def grown(self, user: UserNid, unread: Unread, since: list[Event]) -> Unread | None:
