@@ -9,7 +9,8 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
     5 state before   `judge`: rejected
     6 current state  `judge`: soft-failed
 
-Check 7, the word of a policy server, is asked for afterwards and is no part of this module.
+Check 7, the word of a policy server, is asked for afterwards and is no part of this module: see
+`federation.core.policy`. Its signature is not looked at here, as it proves nothing about who has sent an event.
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -23,6 +24,7 @@ from federation.core.events.pdu import Pdu
 from federation.core.events.redaction import redact
 from federation.core.hashing import essential_bytes, has_valid_content_hash
 from federation.core.ids import EventID, ServerName, domain_of, parse_user_id, server_of
+from federation.core.policy import KEY_ID as POLICY_KEY_ID
 from federation.core.signing import key_ids_of, signature_of, verify_bytes
 
 KeyOf = Callable[[ServerName, str], bytes | None]
@@ -72,7 +74,7 @@ class Received:
 def keys_wanted(event: Pdu) -> list[tuple[ServerName, str]]:
     """Return the keys, by server and key identifier, that `verify` will ask for."""
     servers = {server_of(event.sender), *_signers(event), *_voucher_servers(event)}
-    return [(server, key_id) for server in sorted(servers) for key_id in key_ids_of(event.fields, server)]
+    return [(server, key_id) for server in sorted(servers) for key_id in _key_ids(event, server)]
 
 
 def verify(event: Pdu, key_of: KeyOf) -> Received | Verdict:
@@ -92,7 +94,7 @@ def verify(event: Pdu, key_of: KeyOf) -> Received | Verdict:
     fault = None
     if _is_vouched_for(event):
         servers = _voucher_servers(event)
-        if not servers or not key_ids_of(event.fields, servers[0]):
+        if not servers or not _key_ids(event, servers[0]):
             fault = "not signed by the server that is said to have let the user in"
         elif not _known_keys(event, servers[0], key_of):
             # The network's fault and not the event's: it may come again.
@@ -187,9 +189,14 @@ def _voucher_servers(event: Pdu) -> list[ServerName]:
         return []
 
 
+def _key_ids(event: Pdu, server: ServerName) -> list[str]:
+    """Return the published keys with which `server` claims to have signed."""
+    return [key_id for key_id in key_ids_of(event.fields, server) if key_id != POLICY_KEY_ID]
+
+
 def _known_keys(event: Pdu, server: ServerName, key_of: KeyOf) -> dict[str, bytes]:
     """Return the known keys with which `server` claims to have signed."""
-    claimed = ((key_id, key_of(server, key_id)) for key_id in key_ids_of(event.fields, server))
+    claimed = ((key_id, key_of(server, key_id)) for key_id in _key_ids(event, server))
     return {key_id: public_key for key_id, public_key in claimed if public_key is not None}
 
 
