@@ -1,6 +1,5 @@
 """Servers of ours beside each other: TLS on loopback, an authority of their own, names like `localhost:PORT`."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import aiohttp
 
 from tests.support.certificates import Authority
 from tests.support.gate import Gate
+from tests.support.ports import free_port
 from tests.support.process import ServerProcess
 from tests.support.world import Site, World, fresh_postgres_database
 
@@ -84,11 +84,3 @@ def file_in(directory: Path) -> str:
     """Return the URL of a SQLite file in a directory, which is made if it is not there."""
     directory.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{directory}/isthmus.db"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at, for a server that has to know its name before it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+
+from tests.support.ports import free_port
 
 START_SECONDS = 30
 STOP_SECONDS = 30
@@ -38,7 +39,7 @@ class ServerProcess:
 
         Without a database URL it makes its own SQLite file. It is gone afterwards, whatever happened.
         """
-        port = _free_port()
+        port = free_port()
         settings = {
             "SERVER_NAME": server_name,
             "HTTP__LISTEN": f"127.0.0.1:{port}",
@@ -103,11 +104,3 @@ class ServerProcess:
                 return response.status == 200
         except aiohttp.ClientConnectionError:
             return False
-
-
-def _free_port() -> int:
-    # Chosen here and not by the server, for it has to be the same after a restart.
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

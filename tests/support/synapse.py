@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.synapse import DEFAULT_ENVIRONMENT, LOG, UNLIMITED, configuration, python
 from tests.support.certificates import Authority
-from tests.support.pair import free_port
+from tests.support.ports import free_port
 
 START_SECONDS = 90
 STOP_SECONDS = 30
