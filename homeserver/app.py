@@ -81,6 +81,8 @@ from homeserver.services.room_state import RoomState
 from homeserver.services.room_tellings import RoomTellings
 from homeserver.services.room_views import RoomViews
 from homeserver.services.rooms import Rooms
+from homeserver.services.scram import Scram
+from homeserver.services.secrets import Secrets
 from homeserver.services.server_access import ServerAccess
 from homeserver.services.server_keys import KeysOfOthers, OwnKeys, ServerKeys
 from homeserver.services.server_visibility import ServerVisibility
@@ -265,6 +267,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     sessions = Sessions(db, clock, ids, config.sessions)
     passwords = Passwords(config.passwords, ids)
     credentials = Credentials(server_name, db, passwords, limits)
+    secrets = Secrets(db, ids)
     interactive_auth = InteractiveAuth(db, clock, ids, AuthStages(db, clock, credentials).all())
     key_counts = CountsOfKeys()
     device_lists = DeviceLists(db, names, snapshots, live, neighbours, outgoing)
@@ -340,6 +343,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         live=live,
         sessions=sessions,
         credentials=credentials,
+        secrets=secrets,
+        scram=Scram(db, limits, secrets),
         interactive_auth=interactive_auth,
         registration=Registration(
             config.registration, server_name, db, clock, names, passwords, interactive_auth, sessions

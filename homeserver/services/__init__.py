@@ -45,6 +45,8 @@ from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.relations import Relations
 from homeserver.services.room_state import RoomState
 from homeserver.services.rooms import Rooms
+from homeserver.services.scram import Scram
+from homeserver.services.secrets import Secrets
 from homeserver.services.server_keys import ServerKeys
 from homeserver.services.serving import Serving
 from homeserver.services.sessions import Sessions
@@ -77,6 +79,8 @@ class Services:
     live: Live
     sessions: Sessions
     credentials: Credentials
+    secrets: Secrets
+    scram: Scram
     interactive_auth: InteractiveAuth
     registration: Registration
     login: LogIn

@@ -46,6 +46,20 @@ class LogIn:
 
         return await self.db.write(log_in)
 
+    async def proven(self, user_id: UserID, device: NewDevice) -> Login:
+        """Log a user in who has proven in another way who they are. Raises `UserDeactivated` or `UserLocked`."""
+        opening = self.sessions.prepare(device)
+
+        def log_in(tx: Write) -> Login:
+            account = accounts.find(tx.conn, user_id)
+            if account is None or account.deactivated_at is not None:
+                raise UserDeactivated("This account has been deactivated")
+            if account.locked:
+                raise locked()
+            return self.sessions.open(tx, account.user, user_id, opening)
+
+        return await self.db.write(log_in)
+
     async def by_token(self, token: str, device: NewDevice) -> Login:
         """Log the user in for whom a login token was made. Raises `Forbidden` if the token is not good any more."""
         token_hash = tokens.hash_of(token)

@@ -10,7 +10,7 @@ https://spec.matrix.org/v1.19/client-server-api/#soft-logout,
 https://spec.matrix.org/v1.19/client-server-api/#account-locking
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +63,8 @@ class Sessions:
         self._of_user: dict[UserNid, set[bytes]] = {}
         self._forgettings = 0
         self._seen: dict[DeviceNid, Seen] = {}
+        self.on_forget: list[Callable[[UserNid], object]] = []
+        """Told of each user whose sessions are to be read anew, by whoever keeps a session open."""
 
     async def authenticate(self, token: str, *, address: str, agent: str, even_locked: bool = False) -> Requester:
         """Return who makes a request with an access token.
@@ -133,6 +135,8 @@ class Sessions:
         self._forgettings += 1
         for token_hash in self._of_user.pop(user, ()):
             self._known.pop(token_hash, None)
+        for tell in self.on_forget:
+            tell(user)
 
     # Giving tokens out
 

@@ -77,6 +77,12 @@ CREATE TABLE schema_version (
 	CONSTRAINT pk_schema_version PRIMARY KEY (version)
 );
 
+CREATE TABLE secrets (
+	name VARCHAR COLLATE "C" NOT NULL,
+	value BYTEA NOT NULL,
+	CONSTRAINT pk_secrets PRIMARY KEY (name)
+);
+
 CREATE TABLE server_keys (
 	server VARCHAR COLLATE "C" NOT NULL,
 	key_id VARCHAR COLLATE "C" NOT NULL,
@@ -86,6 +92,14 @@ CREATE TABLE server_keys (
 	fetched_at BIGINT NOT NULL,
 	document BYTEA NOT NULL,
 	CONSTRAINT pk_server_keys PRIMARY KEY (server, key_id)
+);
+
+CREATE TABLE server_transactions (
+	origin VARCHAR COLLATE "C" NOT NULL,
+	txn_id VARCHAR COLLATE "C" NOT NULL,
+	answer BYTEA NOT NULL,
+	created_at BIGINT NOT NULL,
+	CONSTRAINT pk_server_transactions PRIMARY KEY (origin, txn_id)
 );
 
 CREATE TABLE thumbnails (
@@ -124,8 +138,8 @@ CREATE TABLE aliases (
 	room BIGINT NOT NULL,
 	creator BIGINT NOT NULL,
 	CONSTRAINT pk_aliases PRIMARY KEY (alias),
-	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid),
-	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
 );
 
 CREATE TABLE cross_signing_keys (
@@ -140,8 +154,8 @@ CREATE TABLE destination_set_members (
 	set BIGINT NOT NULL,
 	destination BIGINT NOT NULL,
 	CONSTRAINT pk_destination_set_members PRIMARY KEY (set, destination),
-	CONSTRAINT fk_destination_set_members_set FOREIGN KEY(set) REFERENCES destination_sets (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid)
+	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid),
+	CONSTRAINT fk_destination_set_members_set FOREIGN KEY(set) REFERENCES destination_sets (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE device_lists (
@@ -208,6 +222,13 @@ CREATE TABLE remote_devices (
 	CONSTRAINT fk_remote_devices_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
 );
 
+CREATE TABLE room_addresses (
+	localpart VARCHAR COLLATE "C" NOT NULL,
+	room BIGINT NOT NULL,
+	CONSTRAINT pk_room_addresses PRIMARY KEY (localpart),
+	CONSTRAINT fk_room_addresses_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
 CREATE TABLE room_servers (
 	room BIGINT NOT NULL,
 	server VARCHAR COLLATE "C" NOT NULL,
@@ -222,8 +243,8 @@ CREATE TABLE snapshots (
 	base BIGINT,
 	entries BYTEA NOT NULL,
 	CONSTRAINT pk_snapshots PRIMARY KEY (nid),
-	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid)
+	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid),
+	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE state_slots (
@@ -231,8 +252,17 @@ CREATE TABLE state_slots (
 	type BIGINT NOT NULL,
 	state_key VARCHAR COLLATE "C" NOT NULL,
 	CONSTRAINT pk_state_slots PRIMARY KEY (nid),
-	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid),
-	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key)
+	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key),
+	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid)
+);
+
+CREATE TABLE unfinished_joins (
+	"user" BIGINT NOT NULL,
+	room_id VARCHAR COLLATE "C" NOT NULL,
+	request BYTEA NOT NULL,
+	created_at BIGINT NOT NULL,
+	CONSTRAINT pk_unfinished_joins PRIMARY KEY ("user", room_id),
+	CONSTRAINT fk_unfinished_joins_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE account_data (
@@ -277,12 +307,12 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
-	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
+	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE filters (
@@ -291,8 +321,8 @@ CREATE TABLE filters (
 	hash BYTEA NOT NULL,
 	body BYTEA NOT NULL,
 	CONSTRAINT pk_filters PRIMARY KEY ("user", filter_id),
-	CONSTRAINT fk_filters_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
-	CONSTRAINT uq_filters_user_hash UNIQUE ("user", hash)
+	CONSTRAINT uq_filters_user_hash UNIQUE ("user", hash),
+	CONSTRAINT fk_filters_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
 CREATE TABLE interactive_sessions (
@@ -314,8 +344,8 @@ CREATE TABLE key_signatures (
 	signature TEXT NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_key_signatures PRIMARY KEY (signer, target, key_name, signing_key),
-	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts ("user") ON DELETE CASCADE,
-	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE
+	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
 CREATE TABLE login_tokens (
@@ -334,6 +364,15 @@ CREATE TABLE openid_tokens (
 	CONSTRAINT fk_openid_tokens_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
+CREATE TABLE private_xml (
+	"user" BIGINT NOT NULL,
+	namespace VARCHAR COLLATE "C" NOT NULL,
+	name VARCHAR COLLATE "C" NOT NULL,
+	content BYTEA NOT NULL,
+	CONSTRAINT pk_private_xml PRIMARY KEY ("user", namespace, name),
+	CONSTRAINT fk_private_xml_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+);
+
 CREATE TABLE push_rules (
 	"user" BIGINT NOT NULL,
 	rules BYTEA NOT NULL,
@@ -349,8 +388,19 @@ CREATE TABLE room_account_data (
 	content BYTEA NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_room_account_data PRIMARY KEY ("user", room, type),
-	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE roster_items (
+	"user" BIGINT NOT NULL,
+	jid VARCHAR COLLATE "C" NOT NULL,
+	name VARCHAR COLLATE "C",
+	subscription VARCHAR COLLATE "C" NOT NULL,
+	ask VARCHAR COLLATE "C",
+	groups BYTEA NOT NULL,
+	CONSTRAINT pk_roster_items PRIMARY KEY ("user", jid),
+	CONSTRAINT fk_roster_items_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
 CREATE TABLE scram_keys (
@@ -378,8 +428,8 @@ CREATE TABLE awaited_events (
 	event_id VARCHAR COLLATE "C" NOT NULL,
 	by BIGINT NOT NULL,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, by),
-	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE client_transactions (
@@ -424,11 +474,11 @@ CREATE TABLE memberships (
 	forgotten BOOLEAN NOT NULL,
 	stripped_state BYTEA,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, "user"),
-	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE one_time_keys (
@@ -449,9 +499,9 @@ CREATE TABLE outbox (
 	edu BYTEA,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_outbox PRIMARY KEY (position),
-	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid),
 	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
-	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid)
 );
 
 CREATE TABLE refresh_tokens (
@@ -475,11 +525,22 @@ CREATE TABLE relations (
 	sender BIGINT NOT NULL,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_relations PRIMARY KEY (event),
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE stanza_ids (
+	event BIGINT NOT NULL,
+	room BIGINT NOT NULL,
+	sender BIGINT NOT NULL,
+	stanza_id VARCHAR COLLATE "C" NOT NULL,
+	CONSTRAINT pk_stanza_ids PRIMARY KEY (event),
+	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_stanza_ids_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE to_device (
@@ -489,8 +550,8 @@ CREATE TABLE to_device (
 	type VARCHAR COLLATE "C" NOT NULL,
 	content BYTEA NOT NULL,
 	CONSTRAINT pk_to_device PRIMARY KEY (position),
-	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 ALTER TABLE rooms ADD CONSTRAINT fk_rooms_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid);
@@ -563,19 +624,27 @@ CREATE INDEX ix_room_account_data_room ON room_account_data (room);
 
 CREATE INDEX ix_room_account_data_user_room_account_data_position ON room_account_data ("user", position);
 
+CREATE INDEX ix_room_addresses_room ON room_addresses (room);
+
 CREATE INDEX ix_room_servers_server ON room_servers (server);
 
 CREATE INDEX ix_rooms_snapshot ON rooms (snapshot);
 
 CREATE INDEX ix_server_keys_fetched_at ON server_keys (fetched_at);
 
+CREATE INDEX ix_server_transactions_created_at ON server_transactions (created_at);
+
 CREATE INDEX ix_snapshots_base ON snapshots (base);
 
 CREATE INDEX ix_snapshots_room ON snapshots (room);
 
+CREATE INDEX ix_stanza_ids_room_stanza_ids_stanza_id ON stanza_ids (room, stanza_id);
+
 CREATE INDEX ix_thumbnails_sha256 ON thumbnails (sha256);
 
 CREATE INDEX ix_to_device_device_to_device_position ON to_device (device, position);
+
+CREATE INDEX ix_unfinished_joins_created_at ON unfinished_joins (created_at);
 
 INSERT INTO schema_version (version) VALUES (1);
 

@@ -76,6 +76,12 @@ CREATE TABLE schema_version (
 	CONSTRAINT pk_schema_version PRIMARY KEY (version)
 );
 
+CREATE TABLE secrets (
+	name TEXT NOT NULL,
+	value BLOB NOT NULL,
+	CONSTRAINT pk_secrets PRIMARY KEY (name)
+);
+
 CREATE TABLE server_keys (
 	server TEXT NOT NULL,
 	key_id TEXT NOT NULL,
@@ -85,6 +91,14 @@ CREATE TABLE server_keys (
 	fetched_at INTEGER NOT NULL,
 	document BLOB NOT NULL,
 	CONSTRAINT pk_server_keys PRIMARY KEY (server, key_id)
+);
+
+CREATE TABLE server_transactions (
+	origin TEXT NOT NULL,
+	txn_id TEXT NOT NULL,
+	answer BLOB NOT NULL,
+	created_at INTEGER NOT NULL,
+	CONSTRAINT pk_server_transactions PRIMARY KEY (origin, txn_id)
 );
 
 CREATE TABLE thumbnails (
@@ -123,8 +137,8 @@ CREATE TABLE aliases (
 	room INTEGER NOT NULL,
 	creator INTEGER NOT NULL,
 	CONSTRAINT pk_aliases PRIMARY KEY (alias),
-	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid),
-	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
 );
 
 CREATE TABLE cross_signing_keys (
@@ -139,8 +153,8 @@ CREATE TABLE destination_set_members (
 	"set" INTEGER NOT NULL,
 	destination INTEGER NOT NULL,
 	CONSTRAINT pk_destination_set_members PRIMARY KEY ("set", destination),
-	CONSTRAINT fk_destination_set_members_set FOREIGN KEY("set") REFERENCES destination_sets (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid)
+	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid),
+	CONSTRAINT fk_destination_set_members_set FOREIGN KEY("set") REFERENCES destination_sets (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE device_lists (
@@ -207,6 +221,13 @@ CREATE TABLE remote_devices (
 	CONSTRAINT fk_remote_devices_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
 );
 
+CREATE TABLE room_addresses (
+	localpart TEXT NOT NULL,
+	room INTEGER NOT NULL,
+	CONSTRAINT pk_room_addresses PRIMARY KEY (localpart),
+	CONSTRAINT fk_room_addresses_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
 CREATE TABLE room_servers (
 	room INTEGER NOT NULL,
 	server TEXT NOT NULL,
@@ -220,8 +241,8 @@ CREATE TABLE snapshots (
 	room INTEGER NOT NULL,
 	base INTEGER,
 	entries BLOB NOT NULL,
-	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid)
+	CONSTRAINT fk_snapshots_base FOREIGN KEY(base) REFERENCES snapshots (nid),
+	CONSTRAINT fk_snapshots_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE state_slots (
@@ -229,8 +250,17 @@ CREATE TABLE state_slots (
 	type INTEGER NOT NULL,
 	state_key TEXT NOT NULL,
 	CONSTRAINT pk_state_slots PRIMARY KEY (nid),
-	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid),
-	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key)
+	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key),
+	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid)
+);
+
+CREATE TABLE unfinished_joins (
+	user INTEGER NOT NULL,
+	room_id TEXT NOT NULL,
+	request BLOB NOT NULL,
+	created_at INTEGER NOT NULL,
+	CONSTRAINT pk_unfinished_joins PRIMARY KEY (user, room_id),
+	CONSTRAINT fk_unfinished_joins_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE account_data (
@@ -274,12 +304,12 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
-	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
+	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE filters (
@@ -288,8 +318,8 @@ CREATE TABLE filters (
 	hash BLOB NOT NULL,
 	body BLOB NOT NULL,
 	CONSTRAINT pk_filters PRIMARY KEY (user, filter_id),
-	CONSTRAINT fk_filters_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE,
-	CONSTRAINT uq_filters_user_hash UNIQUE (user, hash)
+	CONSTRAINT uq_filters_user_hash UNIQUE (user, hash),
+	CONSTRAINT fk_filters_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
 );
 
 CREATE TABLE interactive_sessions (
@@ -311,8 +341,8 @@ CREATE TABLE key_signatures (
 	signature TEXT NOT NULL,
 	position INTEGER NOT NULL,
 	CONSTRAINT pk_key_signatures PRIMARY KEY (signer, target, key_name, signing_key),
-	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts (user) ON DELETE CASCADE,
-	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE
+	CONSTRAINT fk_key_signatures_target FOREIGN KEY(target) REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_key_signatures_signer FOREIGN KEY(signer) REFERENCES accounts (user) ON DELETE CASCADE
 );
 
 CREATE TABLE login_tokens (
@@ -331,6 +361,15 @@ CREATE TABLE openid_tokens (
 	CONSTRAINT fk_openid_tokens_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
 );
 
+CREATE TABLE private_xml (
+	user INTEGER NOT NULL,
+	namespace TEXT NOT NULL,
+	name TEXT NOT NULL,
+	content BLOB NOT NULL,
+	CONSTRAINT pk_private_xml PRIMARY KEY (user, namespace, name),
+	CONSTRAINT fk_private_xml_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+);
+
 CREATE TABLE push_rules (
 	user INTEGER NOT NULL,
 	rules BLOB NOT NULL,
@@ -346,8 +385,19 @@ CREATE TABLE room_account_data (
 	content BLOB NOT NULL,
 	position INTEGER NOT NULL,
 	CONSTRAINT pk_room_account_data PRIMARY KEY (user, room, type),
-	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_room_account_data_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE roster_items (
+	user INTEGER NOT NULL,
+	jid TEXT NOT NULL,
+	name TEXT,
+	subscription TEXT NOT NULL,
+	ask TEXT,
+	groups BLOB NOT NULL,
+	CONSTRAINT pk_roster_items PRIMARY KEY (user, jid),
+	CONSTRAINT fk_roster_items_user FOREIGN KEY(user) REFERENCES accounts (user) ON DELETE CASCADE
 );
 
 CREATE TABLE scram_keys (
@@ -375,8 +425,8 @@ CREATE TABLE awaited_events (
 	event_id TEXT NOT NULL,
 	"by" INTEGER NOT NULL,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, "by"),
-	CONSTRAINT fk_awaited_events_by FOREIGN KEY("by") REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY("by") REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE client_transactions (
@@ -421,11 +471,11 @@ CREATE TABLE memberships (
 	forgotten BOOLEAN NOT NULL,
 	stripped_state BLOB,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, user),
-	CONSTRAINT fk_memberships_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_memberships_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE one_time_keys (
@@ -446,9 +496,9 @@ CREATE TABLE outbox (
 	edu BLOB,
 	"key" TEXT,
 	CONSTRAINT pk_outbox PRIMARY KEY (position),
-	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid),
 	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
-	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid)
 );
 
 CREATE TABLE refresh_tokens (
@@ -472,11 +522,22 @@ CREATE TABLE relations (
 	sender INTEGER NOT NULL,
 	"key" TEXT,
 	CONSTRAINT pk_relations PRIMARY KEY (event),
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+);
+
+CREATE TABLE stanza_ids (
+	event INTEGER NOT NULL,
+	room INTEGER NOT NULL,
+	sender INTEGER NOT NULL,
+	stanza_id TEXT NOT NULL,
+	CONSTRAINT pk_stanza_ids PRIMARY KEY (event),
+	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_stanza_ids_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE to_device (
@@ -486,8 +547,8 @@ CREATE TABLE to_device (
 	type TEXT NOT NULL,
 	content BLOB NOT NULL,
 	CONSTRAINT pk_to_device PRIMARY KEY (position),
-	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 CREATE INDEX ix_access_tokens_device ON access_tokens (device);
@@ -558,19 +619,27 @@ CREATE INDEX ix_room_account_data_room ON room_account_data (room);
 
 CREATE INDEX ix_room_account_data_user_room_account_data_position ON room_account_data (user, position);
 
+CREATE INDEX ix_room_addresses_room ON room_addresses (room);
+
 CREATE INDEX ix_room_servers_server ON room_servers (server);
 
 CREATE INDEX ix_rooms_snapshot ON rooms (snapshot);
 
 CREATE INDEX ix_server_keys_fetched_at ON server_keys (fetched_at);
 
+CREATE INDEX ix_server_transactions_created_at ON server_transactions (created_at);
+
 CREATE INDEX ix_snapshots_base ON snapshots (base);
 
 CREATE INDEX ix_snapshots_room ON snapshots (room);
 
+CREATE INDEX ix_stanza_ids_room_stanza_ids_stanza_id ON stanza_ids (room, stanza_id);
+
 CREATE INDEX ix_thumbnails_sha256 ON thumbnails (sha256);
 
 CREATE INDEX ix_to_device_device_to_device_position ON to_device (device, position);
+
+CREATE INDEX ix_unfinished_joins_created_at ON unfinished_joins (created_at);
 
 INSERT INTO schema_version (version) VALUES (1);
 

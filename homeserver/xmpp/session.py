@@ -1,0 +1,164 @@
+"""A session: a resource of a user that is bound, with or without a connection at the moment (XEP-0198).
+
+Everything an extension needs of whoever sent a stanza is here:
+
+* `services`, `addresses`, `who` (a `Requester`, as Matrix handlers have it), `jid` (full) and `account` (the user with
+  all their sessions on this process, and their live feed: see `accounts`);
+* `send(element)`: never waits, never fails; a client that does not read is cut off elsewhere. `to` is filled in;
+* `await ask(payload)`: sends an iq and returns the client's answer;
+* `kept(Type)`: the session's own instance of a class, made at first use, for what an extension keeps of a session;
+* `account.sessions` and `account.available()`: the user's other sessions.
+
+What is to happen when a session begins, becomes available or ends, and with each news of the live feed, stands in
+`BEGUN`, `ENDED` and `NEWS` of `homeserver.xmpp`.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from federation.core.errors import InvalidIdentifier
+from federation.core.xmpp import stanza as stanzas
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.errors import StreamCondition, StreamError
+from federation.core.xmpp.jid import Jid
+from homeserver.errors import LimitExceeded
+from homeserver.model.accounts import Requester
+from homeserver.services import Services
+from homeserver.xmpp.addresses import Addresses
+
+if TYPE_CHECKING:
+    from homeserver.xmpp.accounts import Account, Accounts
+    from homeserver.xmpp.connection import Connection
+    from homeserver.xmpp.holding import Filter
+    from homeserver.xmpp.unacknowledged import Unacknowledged
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+MOST_ASKED = 100
+"""Questions to a client that wait for its answer."""
+ASK_SECONDS = 60.0
+
+
+class Session:
+    """One resource of a user."""
+
+    def __init__(self, account: "Account", who: Requester, token: str, jid: Jid, address: str) -> None:
+        """Begin one for the device that `who` has logged in, which an access token stands for."""
+        self.account = account
+        self.accounts: Accounts = account.accounts
+        self.services: Services = account.accounts.services
+        self.addresses: Addresses = account.accounts.addresses
+        self.who = who
+        self.token = token
+        self.jid = jid
+        self.address = address
+        """Where the client connects from."""
+        self.presence: Element | None = None
+        """What the client has told of its availability; None if it is not available."""
+        self.priority = 0
+        self.connection: Connection | None = None
+        self.unacknowledged: Unacknowledged | None = None
+        """What the client has not confirmed to have got, if it uses XEP-0198."""
+        self.filter: Filter | None = None
+        """Holds back what is not urgent, while the client says that nobody looks at it."""
+        self.lingers: Callable[[Session], None] | None = None
+        """What is told when the connection breaks, if the session stays to be resumed; without, it ends."""
+        self.ended = False
+        self._kept: dict[type[Any], Any] = {}
+        self._asked: OrderedDict[str, tuple[Jid | None, asyncio.Future[Element]]] = OrderedDict()
+
+    @property
+    def available(self) -> bool:
+        """Whether the client has said that it is available."""
+        return self.presence is not None
+
+    def kept(self, kind: type[T]) -> T:
+        """Return the session's own instance of a class without parameters, the same each time."""
+        found = self._kept.get(kind)
+        if found is None:
+            found = self._kept[kind] = kind()
+        return found
+
+    def send(self, element: Element) -> None:
+        """Send an element to the client: now, or once it is back; `to` is the session unless it is there."""
+        if self.ended:
+            return
+        if element.name in stanzas.KINDS and "to" not in element.attributes:
+            element = element.with_attributes(to=str(self.jid))
+        if self.filter is None:
+            self.send_now(element)
+        else:
+            for one in self.filter.pass_on(element):
+                self.send_now(one)
+
+    def send_now(self, element: Element) -> None:
+        """Send an element, held back by nobody."""
+        if self.unacknowledged is not None and not self.unacknowledged.add(element):
+            self.end(StreamError(StreamCondition.RESOURCE_CONSTRAINT, "the client confirms nothing"))
+            return
+        if self.connection is not None:
+            self.connection.send(element)
+
+    async def ask(self, payload: Element, *, from_: Jid | None = None, type_: str = "get") -> Element:
+        """Send an iq to the client and return its answer, a result or an error. Raises TimeoutError."""
+        name = self.services.ids.letters(12)
+        future: asyncio.Future[Element] = asyncio.get_running_loop().create_future()
+        self._asked[name] = (from_, future)
+        if len(self._asked) > MOST_ASKED:
+            _, (_, oldest) = self._asked.popitem(last=False)
+            oldest.cancel()
+        self.send(stanzas.request(self.jid, payload, type_=type_, id_=name, from_=from_ or self.addresses.domain))
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await future
+        finally:
+            self._asked.pop(name, None)
+
+    async def answered(self, to: Jid | None, answer: Element) -> None:
+        """Take the client's answer to an iq: ours, or one of another session, which gets it."""
+        name = answer.attributes.get("id", "")
+        asked = self._asked.get(name)
+        if asked is not None and not asked[1].done():
+            asked[1].set_result(answer)
+        elif to is not None and not to.is_bare:
+            self.accounts.answer_to(to, answer)
+
+    async def receive(self, element: Element) -> None:
+        """Handle a stanza of the client."""
+        claimed = element.get("from")
+        if claimed is not None and not self._is_own(claimed):
+            # https://www.rfc-editor.org/rfc/rfc6120#section-8.1.2.1
+            self.end(StreamError(StreamCondition.INVALID_FROM))
+            return
+        try:
+            self.services.limits.take("default", self.who.user_id)
+        except LimitExceeded as slow:
+            # Whoever sends too fast waits, and with them their connection, which is not read meanwhile.
+            await self.services.clock.sleep(slow.fields["retry_after_ms"] / 1000)
+        await self.accounts.router.route(self, element)
+
+    def end(self, why: StreamError | None = None) -> None:
+        """End the session for good, and tell the client why if it is connected."""
+        if self.ended:
+            return
+        self.ended = True
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close(why)
+        for _, future in self._asked.values():
+            future.cancel()
+        self.accounts.session_ended(self)
+
+    def _is_own(self, claimed: str) -> bool:
+        if claimed in (str(self.jid), str(self.jid.bare)):
+            return True
+        try:
+            return Jid.parse(claimed) in (self.jid, self.jid.bare)
+        except InvalidIdentifier:
+            return False
