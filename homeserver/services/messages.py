@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.draft import Draft
 from federation.core.ids import EventID, RoomAlias, RoomID, UserID, parse_event_id
 from homeserver.errors import BadJson, DuplicateAnnotation, UserSuspended
 from homeserver.model.accounts import Requester
+from homeserver.model.events import Event
+from homeserver.model.nids import EventNid
 from homeserver.services import member_events, once
 from homeserver.services.aliases import CANONICAL_ALIAS, Aliases, check_canonical_alias
 from homeserver.services.remote_invites import RemoteInvites
@@ -17,6 +21,34 @@ from homeserver.storage import relations
 from homeserver.storage.database import Database, Write
 
 REDACTION = "m.room.redaction"
+
+
+class Transaction(Protocol):
+    """How a door knows again what a client has sent already. Both are called inside the write that sends it."""
+
+    def find(self, conn: Connection) -> EventNid | None:
+        """Return the event that this transaction has sent, None if it is new."""
+
+    def remember(self, tx: Write, event: Event) -> None:
+        """Remember that this transaction has sent an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class _DeviceTransaction:
+    """https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers."""
+
+    timeline: Timeline
+    who: Requester
+    scope: str
+    txn_id: str
+
+    def find(self, conn: Connection) -> EventNid | None:
+        return once.find(conn, self.who.device, self.scope, self.txn_id)
+
+    def remember(self, tx: Write, event: Event) -> None:
+        now = self.timeline.clock.now_ms()
+        once.remember(tx, self.who.device, self.scope, self.txn_id, event.nid, now)
+        tx.after_commit(self.timeline.recent.sent_as, event.nid, self.who.device, self.txn_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +62,7 @@ class Messages:
     """Invites users of other servers; None if this server speaks with none."""
 
     async def send(
-        self, who: Requester, room_id: RoomID, event_type: str, content: Mapping[str, Any], txn_id: str
+        self, who: Requester, room_id: RoomID, event_type: str, content: Mapping[str, Any], txn_id: str | Transaction
     ) -> EventID:
         """Send a message event; a transaction that was sent before is answered with its event.
 
@@ -41,7 +73,7 @@ class Messages:
         return await self._send_once(who, draft, f"send {room_id} {event_type}", txn_id)
 
     async def redact(
-        self, who: Requester, room_id: RoomID, event_id: EventID, content: Mapping[str, Any], txn_id: str
+        self, who: Requester, room_id: RoomID, event_id: EventID, content: Mapping[str, Any], txn_id: str | Transaction
     ) -> EventID:
         """Redact an event, with the reason in `content`. Raises `Forbidden`."""
         draft = Draft(room_id, REDACTION, who.user_id, content, redacts=event_id)
@@ -69,21 +101,23 @@ class Messages:
 
         return await self.db.write(write)
 
-    async def _send_once(self, who: Requester, draft: Draft, scope: str, txn_id: str) -> EventID:
+    async def _send_once(self, who: Requester, draft: Draft, scope: str, txn_id: str | Transaction) -> EventID:
         _check_suspended(who, draft.type)
         room_id = draft.room_id
         assert room_id is not None
         timeline = self.timeline
+        transaction: Transaction = (
+            _DeviceTransaction(timeline, who, scope, txn_id) if isinstance(txn_id, str) else txn_id
+        )
 
         def write(tx: Write) -> EventID:
-            sent = once.find(tx.conn, who.device, scope, txn_id)
+            sent = transaction.find(tx.conn)
             if sent is not None:
                 return timeline.events.by_nid(tx.conn, sent).event_id
             turn = timeline.turn_of(tx, room_id)
             _check_annotation(turn, timeline, draft, who)
             event = timeline.append(turn, draft)
-            once.remember(tx, who.device, scope, txn_id, event.nid, timeline.clock.now_ms())
-            tx.after_commit(timeline.recent.sent_as, event.nid, who.device, txn_id)
+            transaction.remember(tx, event)
             return event.event_id
 
         return await self.db.write(write)
