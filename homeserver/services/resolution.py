@@ -8,7 +8,7 @@ these stand on.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -21,7 +21,7 @@ from federation.core.state.resolve import settle
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, SlotNid, SnapshotNid
 from homeserver.storage.database import Write
-from homeserver.storage.events import Events
+from homeserver.storage.events import FIRST, Events
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import Snapshot, Snapshots, State, differing
 
@@ -92,10 +92,18 @@ class Resolution:
         events = self.events.by_nids(conn, {nid for pairs in nids for _, nid in pairs})
         pairs = self.names.slot_pairs(conn, slots)
         graph = _Graph(conn, self.events, events.values())
+
+        def standing_on(event_ids: Collection[EventID]) -> Iterable[EventID]:
+            # An event is stored after its auth events, and numbers only rise.
+            known = [graph.events[event_id].nid for event_id in event_ids if event_id in graph.events]
+            oldest = min(known) if len(known) == len(event_ids) else FIRST
+            later = [nid for slot, nid in newest.state.items() if nid > oldest and slot not in slots]
+            return [event.event_id for event in self.events.by_nids(conn, later).values()]
+
         settled = settle(
             _Unconflicted(conn, self.names, self.events, newest.state, slots),
             [{pairs[slot]: events[nid].event_id for slot, nid in state} for state in nids],
-            version, graph.fetch, rejected=graph.rejected,
+            version, graph.fetch, rejected=graph.rejected, standing_on=standing_on,
         )  # fmt: skip
         winners = {graph.events[event_id].slot: graph.events[event_id].nid for event_id in settled.values()}
         changes: dict[SlotNid, EventNid | None] = {}

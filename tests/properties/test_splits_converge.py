@@ -78,7 +78,8 @@ def _event(action: int, target: int, value: int, levels: dict[str, int]) -> tupl
             return "m.room.power_levels", {"users": {**levels, user: LEVELS[value % 3]}}, ""
         case 5:
             return "m.room.power_levels", {"users": levels, "state_default": LEVELS[value % 3]}, ""
-    return "m.room.member", {"membership": ("ban", "leave", "invite", "leave")[value % 4]}, user
+        case _:
+            return "m.room.member", {"membership": ("ban", "leave", "invite", "leave")[value % 4]}, user
 
 
 async def _act(server: HeadlessServer, sender: UserID, step: Step) -> Pdu | None:
@@ -130,8 +131,8 @@ async def _converges(version: str, steps: list[Step], directory: Path) -> None:
         # Whatever somebody left out because it came too late is known to all once everyone has said something.
         for _ in range(2):
             for index in range(3):
-                for user in USERS[index]:
-                    network.spread(index, await servers[index].sends(user, "m.room.message", {"body": "?"}))
+                for speaker in USERS[index]:
+                    network.spread(index, await servers[index].sends(speaker, "m.room.message", {"body": "?"}))
             await network.heal()
         for server in servers:
             await server.check()

@@ -20,6 +20,10 @@ AuthEventsOf = Callable[[EventID], Sequence[EventID]]
 """Gives the auth events of an event; none for an event that is not known."""
 
 
+StandingOn = Callable[[Collection[EventID]], Iterable[EventID]]
+"""Gives those events, of some that are agreed upon, that may have one of the given ones in their auth chain."""
+
+
 def cited_state(event: Pdu, fetch: Fetch) -> dict[Slot, Pdu]:
     """Return the known auth events of `event` by type and state key."""
     cited = (fetch(event_id) for event_id in event.auth_events)

@@ -10,7 +10,7 @@ from federation.core.auth.selection import Slot
 from federation.core.ids import EventID
 from federation.core.room_versions import RoomVersion, StateResolution
 from federation.core.state import v1, v2
-from federation.core.state.graph import AuthEventsOf, Fetch
+from federation.core.state.graph import AuthEventsOf, Fetch, StandingOn
 
 
 def resolve(
@@ -43,12 +43,14 @@ def settle(
     *,
     auth_events_of: AuthEventsOf | None = None,
     rejected: Container[EventID] = (),
+    standing_on: StandingOn | None = None,
 ) -> dict[Slot, EventID]:
     """Return what the resolution of several states has besides what is the same in all of them.
 
     `unconflicted` is what all have, and `conflicted` has for each of them the rest. For large states that are nearly
     the same: of `unconflicted` little more is looked up than the entries that authorise conflicted events, as a rule.
-    The other arguments are those of `resolve`.
+    `standing_on` gives, of some events, those of `unconflicted` that may have one of them in their auth chain; without
+    it, all may. The other arguments are those of `resolve`.
     """
     if not any(conflicted):
         return {}
@@ -67,6 +69,7 @@ def settle(
         auth_events_of=auth_events_of or cited,
         rejected=rejected,
         revised=version.state_resolution is StateResolution.V2_1,
+        standing_on=standing_on or (lambda _events: unconflicted.values()),
     )
 
 

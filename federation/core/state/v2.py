@@ -12,7 +12,7 @@ from federation.core.auth.selection import CREATE, POWER_LEVELS, Slot
 from federation.core.events.content import PowerLevels, creators_of
 from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID
-from federation.core.state.graph import AuthEventsOf, AuthGraph, Fetch, cited_state
+from federation.core.state.graph import AuthEventsOf, AuthGraph, Fetch, StandingOn, cited_state
 from federation.core.state.iterative import apply_allowed
 from federation.core.state.ordering import mainline_order, reverse_topological_power_order
 
@@ -25,6 +25,7 @@ def settle(
     auth_events_of: AuthEventsOf,
     rejected: Container[EventID],
     revised: bool,
+    standing_on: StandingOn,
 ) -> dict[Slot, EventID]:
     """Return what the resolution has besides `unconflicted`; conflicted events that `fetch` does not know are
     passed over.
@@ -33,7 +34,7 @@ def settle(
     whatever lies between conflicted events.
     """
     apart = [list(state.values()) for state in conflicted]
-    full = _full_conflicted_set(unconflicted, apart, fetch, auth_events_of, revised=revised)
+    full = _full_conflicted_set(unconflicted, apart, fetch, auth_events_of, standing_on, revised=revised)
     events = {event_id: event for event_id in full if (event := fetch(event_id)) is not None and event.is_state}
 
     # 1. Power events, with what they stand on.
@@ -69,6 +70,7 @@ def _full_conflicted_set(
     conflicted: Sequence[Iterable[EventID]],
     fetch: Fetch,
     auth_events_of: AuthEventsOf,
+    standing_on: StandingOn,
     *,
     revised: bool,
 ) -> set[EventID]:
@@ -77,13 +79,13 @@ def _full_conflicted_set(
     # What unconflicted events stand on is in all chains. Only where something else than them is in some chains and
     # not in all does it take a walk down theirs to know.
     difference = graph.difference((), conflicted)
-    if not all(_is_unconflicted(event_id, unconflicted, fetch) for event_id in difference - full):
-        whole = AuthGraph([*full, *unconflicted.values()], auth_events_of)
-        difference = whole.difference(unconflicted.values(), conflicted)
-    else:
-        difference &= full
+    in_doubt = {event_id for event_id in difference - full if not _is_unconflicted(event_id, unconflicted, fetch)}
+    if in_doubt:
+        shared = list(standing_on(in_doubt))
+        whole = AuthGraph([*full, *shared], auth_events_of)
+        in_doubt &= whole.difference(shared, conflicted)
     # Since v12 the conflicted state subgraph belongs to it.
-    return full | difference | (graph.between(full) if revised else set())
+    return full | in_doubt | (graph.between(full) if revised else set())
 
 
 def _is_unconflicted(event_id: EventID, unconflicted: Mapping[Slot, EventID], fetch: Fetch) -> bool:
