@@ -99,6 +99,22 @@ async def test_where_they_are_not_given_the_state_is_fetched(shared: Shared, cha
     await shared.still_talks()
 
 
+async def test_what_was_fetched_as_state_is_taken_when_it_comes_itself(shared: Shared) -> None:
+    shared.peer.instead["missing_events"] = lies.says({"events": []})
+    creator = shared.peer.user("creator")
+    topic = shared.room.sets(creator, "m.room.topic", {"topic": "Late"})
+    (said,) = says(shared)
+    assert await shared.sends(said) == {said.event_id: {}}
+    assert ok(await shared.alice.get(f"/rooms/{q(shared.room.room_id)}/state/m.room.topic/")) == {"topic": "Late"}
+    # Nor will anybody give it.
+    shared.peer.instead["event"] = lies.fails(404, "M_NOT_FOUND")
+    refused(await shared.gets(topic.event_id), 404, "M_NOT_FOUND")
+    assert await shared.sends(topic) == {topic.event_id: {}}
+    ok(await shared.gets(topic.event_id))
+    shared.peer.instead.clear()
+    await shared.still_talks()
+
+
 async def test_what_authorises_an_event_is_fetched(shared: Shared) -> None:
     creator = shared.peer.user("creator")
     # It stands on what we have, and cites a membership that we have never heard of.
