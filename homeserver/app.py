@@ -165,7 +165,7 @@ class Application:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.services.sessions.write_seen()
-        await self.services.presence.save()
+        await self.services.presence.close()
         self.services.typing.close()
         self.services.credentials.passwords.close()
         await self.services.media.close()

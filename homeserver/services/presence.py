@@ -339,6 +339,13 @@ class Presence:
         """Store what changed since it was last stored."""
         await self._save(set(self._unsaved))
 
+    async def close(self) -> None:
+        """Tell nobody any more, and store what is left to store."""
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
+        await self.save()
+
     async def _save(self, users: Set[UserNid]) -> None:
         people = [self._people[user] for user in users]
         self._unsaved -= users

@@ -76,6 +76,8 @@ class PostgresDatabase(Database):
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         async with self._places:
+            if self._closed:
+                raise RuntimeError("the database is closed")
             # To end a read before it is done would cost its connection, so it is left to itself.
             task = asyncio.create_task(self._read_again_if_lost(fn))
             self._reads.add(task)
