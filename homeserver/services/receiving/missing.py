@@ -27,8 +27,8 @@ from homeserver.storage.events import Events
 
 log = structlog.get_logger()
 
-ROUNDS = 20
-"""How often events in between are asked for."""
+ROUNDS = 60
+"""How often events in between are asked for; some servers give twenty at once, whatever one asks for."""
 MOST_EVENTS = 1000
 """How many are taken, all in all."""
 EVENTS_A_ROUND = 100
