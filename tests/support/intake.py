@@ -122,6 +122,24 @@ class Guest:
         assert event is not None
         return event
 
+    async def branch_at(self, event_id: str) -> Room:
+        """Return the branch of the room that ends with an event of ours."""
+
+        def read(conn: Connection) -> tuple[list[Pdu], list[EventID]]:
+            timeline = self.timeline
+            last = timeline.events.by_id(conn, EventID(event_id))
+            assert last is not None
+            assert last.snapshot is not None
+            state = timeline.events.by_nids(conn, timeline.snapshots.state(conn, last.snapshot).values())
+            return [last.pdu, *(event.pdu for event in state.values())], [each.event_id for each in state.values()]
+
+        events, state = await self.read(read)
+        self.room.events.update({event.event_id: event for event in events})
+        branch = self.room.fork()
+        branch.heads = (EventID(event_id),)
+        branch.state = {self.room.events[each].slot: each for each in state}
+        return branch
+
     async def extremities(self) -> set[EventID]:
         """Return the room's forward extremities."""
 
