@@ -1,0 +1,59 @@
+"""The events of several rooms as one list, and reactions as sets: what XMPP clients ask for of a room's past."""
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from homeserver.model.events import Status
+from homeserver.model.nids import EventNid, RoomNid, TypeNid, UserNid
+from homeserver.storage.aggregations import rel_type
+from homeserver.storage.database import one_of
+from homeserver.storage.schema.rooms import events, relations
+
+ANNOTATION = "m.annotation"
+
+
+def page(
+    conn: Connection, rooms: Iterable[RoomNid], kinds: Collection[TypeNid], *, after: int | None, until: int | None,
+    since_ms: int | None, before_ms: int | None, limit: int, newest_first: bool,
+) -> list[EventNid]:  # fmt: skip
+    """Return events of these types with `after` < place <= `until`, sent in a span of time, at most `limit`."""
+    query = sa.select(events.c.nid).where(
+        one_of(events.c.room, rooms),
+        events.c.type.in_(list(kinds)),
+        events.c.place.is_not(None),
+        events.c.status == int(Status.ACCEPTED),
+    )
+    for bound in (
+        events.c.place > after if after is not None else None,
+        events.c.place <= until if until is not None else None,
+        events.c.sent_at >= since_ms if since_ms is not None else None,
+        events.c.sent_at <= before_ms if before_ms is not None else None,
+    ):
+        if bound is not None:
+            query = query.where(bound)
+    order = events.c.place.desc() if newest_first else events.c.place
+    return [EventNid(nid) for nid in conn.execute(query.order_by(order).limit(limit)).scalars()]
+
+
+def reactions(
+    conn: Connection, rooms: Iterable[RoomNid], parents: Collection[str]
+) -> dict[tuple[str, UserNid], list[tuple[str, EventNid]]]:
+    """Return what each sender has said to each of these events, with the events by which they did; in one query."""
+    if not parents:
+        return {}
+    query = (
+        sa.select(relations.c.parent, relations.c.sender, relations.c.key, relations.c.event)
+        .where(
+            one_of(relations.c.room, rooms),
+            one_of(relations.c.parent, parents),
+            relations.c.rel_type == rel_type(ANNOTATION),
+            relations.c.key.is_not(None),
+        )
+        .order_by(relations.c.place)
+    )
+    found: dict[tuple[str, UserNid], list[tuple[str, EventNid]]] = {}
+    for parent, sender, key, event in conn.execute(query):
+        found.setdefault((parent, UserNid(sender)), []).append((key, EventNid(event)))
+    return found
