@@ -310,6 +310,25 @@ async def test_a_join_that_takes_long_goes_on_without_the_client(
     await nothing_is_left(ours)
 
 
+async def test_one_user_has_only_so_many_joins_that_go_on(
+    ours: World, alice: User, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "PATIENCE_SECONDS", 0.05)
+    release = asyncio.Event()
+    peer.instead["send_join"] = held(release)
+    rooms = [peer.creates_room("11") for _ in range(joining.MOST_OF_ONE + 1)]
+    for room in rooms[:-1]:
+        ok(await join(alice, room, peer.name))
+    refused(await join(alice, rooms[-1], peer.name), 429, "M_LIMIT_EXCEEDED")
+    bob = await ours.user("bob")
+    ok(await join(bob, rooms[-1], peer.name))
+    ear = await Ear.of(alice)
+    release.set()
+    for room in rooms[:-1]:
+        await ear.is_now(room.room_id, "join")
+    ok(await join(alice, rooms[-1], peer.name))
+
+
 async def test_a_join_that_goes_on_is_given_up_by_leaving(
     ours: World, alice: User, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

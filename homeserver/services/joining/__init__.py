@@ -20,7 +20,7 @@ from federation.core.events.content import Membership
 from federation.core.events.draft import Draft, build
 from federation.core.ids import RoomID, ServerName, UserID
 from federation.matrix.errors import BadAnswer, FederationError
-from homeserver.errors import Forbidden, MatrixError, NotFound, OtherServerFailed, UnableToAuthoriseJoin
+from homeserver.errors import Forbidden, LimitExceeded, MatrixError, NotFound, OtherServerFailed, UnableToAuthoriseJoin
 from homeserver.model.nids import UserNid
 from homeserver.model.rooms import RoomMembership
 from homeserver.services import member_events
@@ -45,8 +45,9 @@ PATIENCE_SECONDS = 20.0
 """How long a client's request waits for a join; it goes on after that."""
 ONE_SERVER_SECONDS = 600.0
 """How long one server may take to let a user in, with all that is told of a large room."""
-AT_ONCE = 4
-"""Joins that fetch at the same time: a large room takes much memory until it is stored."""
+MOST_OF_ONE = 5
+"""Joins of one user that go on: servers that are slow must not take what is needed for the joins of others."""
+RETRY_MS = 30_000
 KNOCKING_SECONDS = 60.0
 """How long other servers are asked to take a knock."""
 LEAVING_SECONDS = 20.0
@@ -91,7 +92,6 @@ class Joining:
     outside: OutsideMemberships
     turns: RoomTurns
     _jobs: dict[tuple[UserNid, RoomID], "_Job"] = field(default_factory=dict)
-    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     # Joining
 
@@ -102,10 +102,12 @@ class Joining:
 
         Returns once the user is in the room, or when it has taken so long that the client should not wait any more.
         Raises `NotFound` if nobody is known who could be asked, `OtherServerFailed` if nobody of those answered, or
-        what a server says against it.
+        what a server says against it; `LimitExceeded` if several joins of the user go on.
         """
         job = self._jobs.get((user, room_id))
         if job is None:
+            if sum(whose == user for whose, _ in self._jobs) >= MOST_OF_ONE:
+                raise LimitExceeded(RETRY_MS)
             servers = await self.db.read(lambda conn: self.candidates.find(conn, room_id, user, given))
             if not servers:
                 raise NotFound(f"There is no room {room_id} here, and no server is known that may be in it")
@@ -155,7 +157,7 @@ class Joining:
 
     async def _run(self, asked: Asked) -> None:
         try:
-            async with self.turns.of(asked.room_id), self._places:
+            async with self.turns.of(asked.room_id):
                 await self._in_turn(asked)
         except asyncio.CancelledError:
             # It stays stored: whoever cancels it for good forgets it.

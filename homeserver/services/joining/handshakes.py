@@ -8,7 +8,7 @@ room and version they are of, and that they let the user in by the rules.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -30,6 +30,8 @@ from homeserver.services.timeline import Timeline
 
 log = structlog.get_logger()
 
+CHECKED_AT_ONCE = 4
+"""Rooms that are checked at the same time."""
 MOST_TOLD = 100
 """Events of a room that one who knocks is told of; ten are usual."""
 _STRIPPED = ("content", "sender", "state_key", "type")
@@ -53,6 +55,7 @@ class Handshakes:
     client: FederationClient
     fetching: Fetching
     timeline: Timeline
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKED_AT_ONCE))
 
     async def join(
         self, server: ServerName, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]
@@ -71,9 +74,10 @@ class Handshakes:
             everything = {pdu.event_id: pdu for pdu in (*parse(room_id, version, chain), *of_state)}
             return list(everything.values()), [pdu.event_id for pdu in of_state]
 
-        pdus, state_ids = await asyncio.to_thread(parse_both)
-        found = await self.fetching.verified(room_id, pdus)
-        return await asyncio.to_thread(_checked, version, join, found, state_ids)
+        async with self._places:
+            pdus, state_ids = await asyncio.to_thread(parse_both)
+            found = await self.fetching.verified(room_id, pdus)
+            return await asyncio.to_thread(_checked, version, join, found, state_ids)
 
     async def join_again(
         self, server: ServerName, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]
