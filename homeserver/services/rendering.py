@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import orjson
 from sqlalchemy import Connection
 
+from federation.core.events.content import Membership
 from federation.core.ids import UserID
 from homeserver.clock import Clock
 from homeserver.model.accounts import Requester
-from homeserver.model.events import Event
+from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid
 from homeserver.services.aggregations import NOTHING, Aggregations, Bundles
 from homeserver.services.visibility import Seen, Visibility
@@ -130,7 +131,7 @@ def _event(seen: Seen, page: _Page) -> bytes:
     event = seen.event
     extra = b""
     if event.replaces is not None and (before := page.background.get(event.replaces)) is not None:
-        extra = replaced(before, content=before.nid in page.visible)
+        extra = replaced(before, content=before.nid in page.visible or _was_told(before, seen))
     if event.redacted_by is not None and (because := page.visible.get(event.redacted_by)) is not None:
         redaction = splice(
             because.event, now_ms=page.now_ms, membership=because.membership, room_id=page.room_id,
@@ -144,6 +145,11 @@ def _event(seen: Seen, page: _Page) -> bytes:
         event, now_ms=page.now_ms, membership=seen.membership, room_id=page.room_id,
         transaction_id=page.transaction_ids.get(event.nid), extra=extra,
     )  # fmt: skip
+
+
+def _was_told(before: Event, seen: Seen) -> bool:
+    """Return whether a member was told of what stood there before as state, though it never was in the timeline."""
+    return before.place is None and before.status is not Status.REJECTED and seen.membership == Membership.JOIN
 
 
 def _relations(event: Event, page: _Page) -> list[bytes]:

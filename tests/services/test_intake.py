@@ -118,6 +118,30 @@ async def test_an_event_built_upon_a_soft_failed_one_and_the_ban_is_shown(guest:
     assert await guest.extremities() == {both.event_id}
 
 
+async def test_what_stood_there_before_the_join_is_told_with_what_replaces_it(guest: Guest) -> None:
+    await guest.user.syncs()
+    await guest.takes(guest.room.joins(BOB, displayname="Bob"))
+    (event,) = await guest.news()
+    assert event["unsigned"]["prev_content"] == {"membership": "join"}
+
+
+async def test_no_more_than_twenty_heads_are_kept_and_state_stays(guest: Guest) -> None:
+    topic = guest.room.sets(ALICE, "m.room.topic", {"topic": "it"})
+    await guest.takes(topic)
+    for number in range(30):
+        beside = guest.room.fork()
+        beside.heads = tuple(topic.prev_events)
+        beside.state.pop(("m.room.topic", ""))
+        event = beside.joins(BOB, displayname=f"{number}") if number % 2 else beside.says(BOB, f"{number}")
+        await guest.takes(event)
+    assert len(await guest.extremities()) == 20
+    assert await guest.state("m.room.topic") == {"topic": "it"}
+    sent = await guest.user.says(guest.room_id)
+    assert len((await guest.stored(sent)).pdu.prev_events) == 10
+    assert len(await guest.extremities()) == 11
+    assert await guest.state("m.room.topic") == {"topic": "it"}
+
+
 async def test_the_servers_of_a_room_are_those_of_who_is_joined(guest: Guest) -> None:
     assert await guest.servers() == {"hs1", "a.example", "b.example"}
     await guest.take(guest.room.member(ALICE, BOB, "leave"))
