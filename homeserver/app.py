@@ -114,6 +114,7 @@ from homeserver.storage.migrations import runner
 from homeserver.storage.names import Names
 from homeserver.storage.room_servers import RoomServers
 from homeserver.storage.snapshots import Snapshots
+from homeserver.xmpp.server import XmppServer
 
 log = structlog.get_logger()
 
@@ -134,6 +135,8 @@ class Application:
     """What the TLS listeners of federation lead to: nothing of it is for clients or operators."""
     certificate: ShownCertificate | None
     """What those listeners show; without one there are none."""
+    xmpp: XmppServer | None
+    """The door for XMPP clients, unless it is turned off."""
     _runners: list[web.ServerRunner] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -147,6 +150,8 @@ class Application:
         await self._listen_for_servers()
         if self.config.federation.enabled:
             await self.services.joining.resume()
+        if self.xmpp is not None:
+            await self.xmpp.start()
         if self.config.metrics.listen:
             await self._listen(web.Server(self._metrics_page, access_log=None), self.config.metrics.listen)
         self._tasks.append(asyncio.create_task(self.metrics.sample_lag(self.services.clock), name="lag"))
@@ -159,6 +164,8 @@ class Application:
     async def stop(self) -> None:
         """Take no more requests, finish those that run, end the loops, close the database."""
         self.services.live.close()
+        if self.xmpp is not None:
+            await self.xmpp.stop()
         for runner_ in self._runners:
             await runner_.cleanup()
         for task in self._tasks:
@@ -404,11 +411,13 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         serving=Serving(db, events, states_before, server_access, server_visibility, auth_chains),
     )
     routes = client_api.ROUTES + admin_api.ROUTES + (federation_api.ROUTES if config.federation.enabled else ())
+    xmpp = XmppServer(services) if config.xmpp.enabled else None
+    routes += (xmpp.routes(),) if xmpp is not None else ()
     door = Door(Router(routes), services, metrics.request_answered, places=Places(config.federation.max_pending))
     door.heard_from.append(outgoing.heard_from)
     federation_door = replace(door, router=Router(federation_api.ROUTES))
     metrics.watch_pending(lambda: door.pending + federation_door.pending + door.places.taken)
-    return Application(config, services, metrics, db, door, federation_door, certificate)
+    return Application(config, services, metrics, db, door, federation_door, certificate, xmpp)
 
 
 def certificate_of(config: Config) -> ShownCertificate | None:

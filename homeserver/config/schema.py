@@ -170,6 +170,9 @@ class Xmpp:
     listen: tuple[str, ...] = option(
         ("127.0.0.1:5222",), "Where XMPP clients connect, with STARTTLS.", check=check_listen
     )
+    listen_tls: tuple[str, ...] = option(
+        (), 'Where they connect with TLS from the first byte, such as "0.0.0.0:5223".', check=check_listen
+    )
     tls_certificate: str = option("", "PEM file with the certificate chain; a self-signed one is made for localhost.")
     tls_key: str = option("", "PEM file with its private key.")
 

@@ -21,6 +21,8 @@ class ShownCertificate:
 
     certificate: str
     key: str
+    protocols: tuple[str, ...] = ("http/1.1",)
+    """What is spoken over it, as clients may ask before they speak."""
     context: ssl.SSLContext = field(init=False)
     """What listeners take. It shows a renewed certificate to those who connect from then on."""
     _stamp: _Stamp = field(init=False)
@@ -58,6 +60,6 @@ class ShownCertificate:
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(list(self.protocols))
         context.load_cert_chain(self.certificate, self.key)
         return context

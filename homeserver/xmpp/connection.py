@@ -172,6 +172,7 @@ class Connection:
                 self._over(error)
 
     async def _secure(self) -> None:
+        self._write()
         try:
             end_point = await self.wire.secure()
         except OSError as error:

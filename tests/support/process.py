@@ -43,6 +43,7 @@ class ServerProcess:
         settings = {
             "SERVER_NAME": server_name,
             "HTTP__LISTEN": f"127.0.0.1:{port}",
+            "XMPP__LISTEN": "127.0.0.1:0",
             "REGISTRATION__ENABLED": "true",
             "PASSWORDS__ARGON2_MEMORY_KIB": "1024",
             "PASSWORDS__ARGON2_ITERATIONS": "1",

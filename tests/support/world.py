@@ -157,6 +157,7 @@ class World(Site):
             "ISTHMUS_KEYS__SIGNING_KEY": str(key),
             "ISTHMUS_MEDIA__PATH": str(directory / "media"),
             "ISTHMUS_HTTP__LISTEN": "127.0.0.1:0",
+            "ISTHMUS_XMPP__LISTEN": "127.0.0.1:0",
             "ISTHMUS_REGISTRATION__ENABLED": "true",
             "ISTHMUS_RATE_LIMITS__ENABLED": "false",
             "ISTHMUS_PASSWORDS__ARGON2_MEMORY_KIB": "1024",

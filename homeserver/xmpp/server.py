@@ -1,0 +1,81 @@
+"""The XMPP door as a whole: built once, started and stopped with the server."""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from federation.core.ids import parse_server_name
+from federation.core.xmpp.errors import StreamCondition, StreamError
+from federation.core.xmpp.stream import Settings
+from homeserver import xmpp
+from homeserver.http.routing import Routes
+from homeserver.services import Services
+from homeserver.xmpp.accounts import Accounts
+from homeserver.xmpp.addresses import Addresses
+from homeserver.xmpp.certificate import Certificate, open_certificate
+from homeserver.xmpp.connection import Welcome
+from homeserver.xmpp.listener import listen
+from homeserver.xmpp.router import Router
+from homeserver.xmpp.websocket import routes_of
+
+log = structlog.get_logger()
+
+
+class XmppServer:
+    """Serves XMPP clients."""
+
+    def __init__(self, services: Services) -> None:
+        """Take what it calls."""
+        self._services = services
+        self._options = services.config.xmpp
+        self.addresses = Addresses.of(parse_server_name(services.config.server_name))
+        router = Router(xmpp.MODULES)
+        self.accounts = Accounts(services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS)
+        settings = Settings(
+            self.addresses.domain,
+            xmpp.STREAM_FEATURES,
+            frozenset(namespace for namespace, _ in xmpp.NONZAS),
+            services.ids.token,
+        )
+        self.welcome = Welcome(self.accounts, settings, xmpp.NONZAS)
+        self.listening: list[str] = []
+        """Where clients connect: the places with STARTTLS first."""
+        self._servers: list[asyncio.Server] = []
+        self._watching: asyncio.Task[None] | None = None
+
+    def routes(self) -> Routes:
+        """Return what is served over HTTP."""
+        return routes_of(lambda: self.welcome, self._services.config.base_url)
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the configured certificate cannot be used."""
+        directory = Path(self._services.config.keys.signing_key).parent
+        clock = self._services.clock
+        certificate = open_certificate(
+            self._options.tls_certificate, self._options.tls_key, directory, self.addresses, clock
+        )
+        for place in self._options.listen:
+            await self._listen(certificate, place, direct=False)
+        for place in self._options.listen_tls:
+            await self._listen(certificate, place, direct=True)
+        self._watching = asyncio.create_task(certificate.watch(clock), name="xmpp-certificate")
+
+    async def stop(self) -> None:
+        """Listen no more, and end all sessions with a word."""
+        for server in self._servers:
+            server.close()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self.accounts.close(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
+
+    async def _listen(self, certificate: Certificate, place: str, *, direct: bool) -> None:
+        try:
+            server = await listen(self.welcome, certificate, place, direct=direct)
+        except OSError as error:
+            # Another XMPP server on this machine must not keep this one from serving Matrix.
+            log.error("xmpp_cannot_listen", place=place, reason=str(error))
+            return
+        self._servers.append(server)
+        self.listening.append(f"{place.rpartition(':')[0]}:{server.sockets[0].getsockname()[1]}")
