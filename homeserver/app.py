@@ -11,14 +11,14 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from federation.core.ids import UserID, parse_server_name
+from federation.core.ids import RoomID, UserID, parse_server_name
 from federation.matrix import edus
 from federation.matrix.client import FederationClient
 from federation.matrix.keyring import Keyring
 from homeserver import admin_api, client_api, federation_api, logs
 from homeserver.background import prune
 from homeserver.clock import Clock, Ids, SystemClock, SystemIds
-from homeserver.config import Config, signing_keys
+from homeserver.config import Config, policy_key, signing_keys
 from homeserver.http.door import Door
 from homeserver.http.listener import Listener
 from homeserver.http.routing import Router
@@ -60,6 +60,11 @@ from homeserver.services.openid import OpenId
 from homeserver.services.outgoing import Outgoing
 from homeserver.services.outside import OutsideMemberships
 from homeserver.services.passwords import Passwords
+from homeserver.services.policy.asking import PolicedWrites, PolicyAsking
+from homeserver.services.policy.lists import PolicyList
+from homeserver.services.policy.own import OwnPolicy
+from homeserver.services.policy.rules import PolicyRules
+from homeserver.services.policy.signing import PolicySigning
 from homeserver.services.presence import Presence
 from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
@@ -263,7 +268,9 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         current_state,
         redactions,
         outgoing.deliver,
+        own_policy_of(config, names, events, snapshots),
     )
+    policed = PolicedWrites(db, PolicyAsking(client, clock), clock)
     server_access = ServerAccess(server_name, names, events, snapshots, current_state.servers)
     server_visibility = ServerVisibility(names, events, snapshots)
     auth_chains, states_before = AuthChains(share.auth_edges), StatesBefore(events, snapshots)
@@ -284,13 +291,15 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     devices = Devices(db, interactive_auth, sessions, device_lists)
     push_rules = PushRules(db, live)
     successions = Successions(timeline, push_rules)
-    local_joins = LocalJoins(db, timeline, successions, room_servers)
-    distant = distant_rooms.build(db, timeline, server_access, intake, outside, tellings, local_joins, client, keyring)
+    local_joins = LocalJoins(policed, timeline, successions, room_servers)
+    distant = distant_rooms.build(
+        db, policed, timeline, server_access, intake, outside, tellings, local_joins, client, keyring
+    )
     federated = config.federation.enabled
     joining, invites = (distant.joining, distant.invites) if federated else (None, None)
     views = RoomViews(names, events, snapshots)
-    aliases = Aliases(db, timeline, views, room_servers, client if federated else None)
-    memberships = Memberships(db, timeline, aliases, local_joins, joining, invites)
+    aliases = Aliases(db, policed, timeline, views, room_servers, client if federated else None)
+    memberships = Memberships(db, policed, timeline, aliases, local_joins, joining, invites)
     visibility = Visibility(names, events, snapshots)
     rendering = Rendering(events, visibility, Aggregations(names, events, visibility), clock)
     account_data = AccountData(db, names, live)
@@ -368,12 +377,12 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         calls=Calls(config.voip, clock),
         rooms=Rooms(db, timeline, invites),
         memberships=memberships,
-        upgrades=Upgrades(db, timeline, successions),
+        upgrades=Upgrades(db, policed, timeline, successions),
         aliases=aliases,
         public_rooms=PublicRooms(db, timeline, views, RemotePublicRooms(server_name, client, clock)),
         summaries=Summaries(db, views),
         spaces=Spaces(db, views, neighbours, RemoteSpaces(client, clock)),
-        messages=Messages(db, timeline, aliases, invites),
+        messages=Messages(policed, timeline, aliases, invites),
         sync=sync,
         history=History(
             db,
@@ -405,10 +414,11 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         joining=distant.joining,
         backfilling=distant.backfilling,
         offers=Offers(db, clock, server_access, restricted_joins),
-        handshakes=Handshakes(db, key, keyring, intake, server_access, restricted_joins, tellings),
-        third_party_invites=ThirdPartyInvites(db, timeline, server_access, distant.invites, client),
+        handshakes=Handshakes(db, policed, key, keyring, intake, server_access, restricted_joins, tellings),
+        third_party_invites=ThirdPartyInvites(db, policed, timeline, server_access, distant.invites, client),
         incoming_invites=IncomingInvites(db, key, keyring, server_access, outside),
         serving=Serving(db, events, states_before, server_access, server_visibility, auth_chains),
+        policy_signing=PolicySigning(db, keyring, server_access, current_state, timeline.own_policy),
     )
     routes = client_api.ROUTES + admin_api.ROUTES + (federation_api.ROUTES if config.federation.enabled else ())
     xmpp = XmppServer(services) if config.xmpp.enabled else None
@@ -418,6 +428,17 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     federation_door = replace(door, router=Router(federation_api.ROUTES))
     metrics.watch_pending(lambda: door.pending + federation_door.pending + door.places.taken)
     return Application(config, services, metrics, db, door, federation_door, certificate, xmpp)
+
+
+def own_policy_of(config: Config, names: Names, events: Events, snapshots: Snapshots) -> OwnPolicy | None:
+    """Return this server's say as a policy server, None if it is none. Raises `ConfigError`."""
+    options = config.policy
+    if not options.enabled:
+        return None
+    file = Path(options.signing_key or Path(config.keys.signing_key).with_name(policy_key.FILE_NAME))
+    followed = PolicyList(RoomID(options.list_room), names, events, snapshots) if options.list_room else None
+    rules = PolicyRules(options.refused_senders, options.refused_words, followed)
+    return OwnPolicy(parse_server_name(config.server_name), policy_key.read_or_make(file), rules)
 
 
 def certificate_of(config: Config) -> ShownCertificate | None:

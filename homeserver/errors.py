@@ -130,6 +130,12 @@ class UserSuspended(Forbidden):
     errcode = "M_USER_SUSPENDED"
 
 
+class PolicyRefused(MatrixError):
+    """This server, asked as a policy server, does not recommend the event."""
+
+    errcode = "M_FORBIDDEN"
+
+
 class InviteBlocked(Forbidden):
     """The user does not take invites."""
 

@@ -34,6 +34,12 @@ async def support(call: Call) -> Json:
     return answer
 
 
+@routes.get("/.well-known/matrix/policy_server", auth=Auth.NONE)
+async def policy_server(call: Call) -> Json:
+    """Say with which key this server recommends events, if it is a policy server."""
+    return {"public_keys": call.services.policy_signing.public_keys}
+
+
 @routes.get("/_matrix/client/v3/capabilities")
 async def what_can_be_done(call: Call) -> Json:
     """Say what the user can do with this server."""

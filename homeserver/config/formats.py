@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from federation.core.errors import InvalidIdentifier
-from federation.core.ids import parse_server_name
+from federation.core.ids import parse_room_id, parse_server_name
 
 MAX_SERVER_NAME_BYTES = 230
 """A longer name leaves no room for the localpart in a user ID."""
@@ -81,6 +81,16 @@ def check_public_url(text: str) -> None:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError('expected a URL such as "https://matrix.example.org", without "?" and "#"')
+
+
+def check_room_id(text: str) -> None:
+    """Check the ID of a room; empty means none."""
+    if not text:
+        return
+    try:
+        parse_room_id(text)
+    except InvalidIdentifier:
+        raise ValueError('expected a room ID such as "!abc:example.org"') from None
 
 
 def check_database_url(text: str) -> None:

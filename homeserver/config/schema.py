@@ -15,6 +15,7 @@ from homeserver.config.formats import (
     check_listen,
     check_network,
     check_public_url,
+    check_room_id,
     check_server_name,
     check_turn_uri,
 )
@@ -101,6 +102,27 @@ class Outgoing:
 class Rooms:
     default_version: str = option(
         DEFAULT_ROOM_VERSION, "Version of a room when its creator names none.", one_of=tuple(ROOM_VERSIONS)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    enabled: bool = option(False, "Whether rooms may make this server their policy server.")
+    signing_key: str = option(
+        "",
+        "The file with the key that recommends events, made when it is first needed; "
+        "empty means policy.key beside the signing key.",
+    )
+    refused_senders: tuple[str, ...] = option(
+        (), 'User IDs whose events are not recommended, with * and ?, such as "@*:spam.example.org".'
+    )
+    refused_words: tuple[str, ...] = option(
+        (), 'Words and phrases with which events are not recommended, with * and ?, such as "buy * now".'
+    )
+    list_room: str = option(
+        "",
+        "ID of a moderation policy list's room, which a user of this server is in; whom it bans is not recommended.",
+        check=check_room_id,
     )
 
 
@@ -249,6 +271,7 @@ class Config:
         Outgoing, "Every request that we make: federation, push, previews, application services."
     )
     rooms: Rooms = section(Rooms, "Rooms made on this server.")
+    policy: Policy = section(Policy, "Having a say, as their policy server, over what is sent in rooms that want it.")
     registration: Registration = section(Registration, "How accounts are made.")
     passwords: Passwords = section(Passwords, "How passwords are kept: hashed with argon2id.")
     sessions: Sessions = section(Sessions, "How long a login lasts.")

@@ -9,14 +9,14 @@ from homeserver.clock import Ids
 from homeserver.config.options import ConfigError
 
 
-def read(path: Path) -> tuple[SigningKey, ...]:
-    """Return the keys of a file, that in use first. Raises `ConfigError`."""
+def read(path: Path, option: str = "keys.signing_key") -> tuple[SigningKey, ...]:
+    """Return the keys of a file that an option names, that in use first. Raises `ConfigError`."""
     try:
         keys = parse_keys(path.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError, ProtocolError) as error:
-        raise ConfigError(f"keys.signing_key: {path} cannot be read: {error}") from error
+        raise ConfigError(f"{option}: {path} cannot be read: {error}") from error
     if not keys:
-        raise ConfigError(f"keys.signing_key: {path} holds no key")
+        raise ConfigError(f"{option}: {path} holds no key")
     return keys
 
 

@@ -11,6 +11,7 @@ from homeserver.federation_api import (
     leaves,
     media,
     openid,
+    policy,
     public_rooms,
     queries,
     spaces,
@@ -36,5 +37,6 @@ ROUTES = (
     openid.routes,
     devices.routes,
     media.routes,
+    policy.routes,
 )
 """Served where `federation.enabled` is true."""

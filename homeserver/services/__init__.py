@@ -33,6 +33,7 @@ from homeserver.services.messages import Messages
 from homeserver.services.offers import Offers
 from homeserver.services.openid import OpenId
 from homeserver.services.outgoing import Outgoing
+from homeserver.services.policy.signing import PolicySigning
 from homeserver.services.presence import Presence
 from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
@@ -127,3 +128,4 @@ class Services:
     incoming_invites: IncomingInvites
     third_party_invites: ThirdPartyInvites
     serving: Serving
+    policy_signing: PolicySigning

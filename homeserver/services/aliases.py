@@ -37,6 +37,7 @@ from homeserver.model.accounts import Requester
 from homeserver.model.nids import RoomNid
 from homeserver.services import access
 from homeserver.services.access import NOT_IN_ROOM
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.refusals import public
 from homeserver.services.room_views import RoomViews
 from homeserver.services.timeline import Timeline, Turn
@@ -59,6 +60,7 @@ class Aliases:
     """Keeps the addresses that rooms have on this server."""
 
     db: Database
+    policed: PolicedWrites
     timeline: Timeline
     views: RoomViews
     room_servers: RoomServers
@@ -163,7 +165,7 @@ class Aliases:
             aliases.delete(tx, alias)
             self._take_out(turn, who, alias)
 
-        await self.db.write(write)
+        await self.policed.write(write)
 
     def _take_out(self, turn: Turn, who: Requester, alias: RoomAlias) -> None:
         standing = self.timeline.entry(turn, CANONICAL_ALIAS)

@@ -12,6 +12,7 @@ from homeserver.services.joining.candidates import Candidates
 from homeserver.services.joining.handshakes import Handshakes
 from homeserver.services.local_joins import LocalJoins
 from homeserver.services.outside import OutsideMemberships
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.receiving import Receiving
 from homeserver.services.receiving.arrivals import Arrivals
 from homeserver.services.receiving.missing import MissingEvents
@@ -36,6 +37,7 @@ class Distant:
 
 def build(
     db: Database,
+    policed: PolicedWrites,
     timeline: Timeline,
     access: ServerAccess,
     intake: Intake,
@@ -49,7 +51,7 @@ def build(
     clock, events, turns = timeline.clock, timeline.events, RoomTurns()
     fetching = Fetching(client, keyring)
     missing = MissingEvents(db, events, intake, fetching)
-    arrivals = Arrivals(db, intake, missing)
+    arrivals = Arrivals(db, policed, intake, missing)
     receiving = Receiving(db, clock, access, intake, fetching, arrivals, turns)
     receiving.asides.append(Withdrawals(db, events, keyring, outside).take)
     joining = Joining(
@@ -66,6 +68,6 @@ def build(
     return Distant(
         receiving,
         joining,
-        RemoteInvites(db, timeline, intake, tellings, client),
+        RemoteInvites(db, policed, timeline, intake, tellings, client),
         Backfilling(db, clock, access, intake, fetching, missing, client),
     )

@@ -21,6 +21,7 @@ from homeserver.model.rooms import Room
 from homeserver.services import member_pdus
 from homeserver.services.intake import Gap, Intake
 from homeserver.services.member_events import VOUCHER
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.restricted_joins import RestrictedJoins
 from homeserver.services.room_tellings import Joined, RoomTellings
 from homeserver.services.server_access import ServerAccess
@@ -36,6 +37,7 @@ class Handshakes:
     """
 
     db: Database
+    policed: PolicedWrites
     key: SigningKey
     keyring: Keyring
     intake: Intake
@@ -121,7 +123,7 @@ class Handshakes:
 
         try:
             await self.db.read(lambda conn: self.intake.prepare(conn, room.nid, pdu.prev_events))
-            verdict = await self.db.write(write)
+            verdict = await self.policed.write(write, [pdu])
         except Gap as gap:
             raise InvalidParam("The event cites others that this server does not have") from gap
         if verdict.kind is not VerdictKind.ACCEPTED:

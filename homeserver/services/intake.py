@@ -1,8 +1,8 @@
 """Taking in what other servers have sent: the checks on receipt, and the event's place in its room.
 
-https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu, checks 4 to 6; those before them
-have been made. Everything here runs inside a write or a read and asks nobody: what an event lacks is named by `Gap`, to
-be fetched by whoever knows other servers.
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu, checks 4 to 7; those before them
+have been made. Everything here runs inside a write or a read and asks nobody: what an event lacks is named by `Gap`, or
+by `Unsigned`, to be fetched by whoever knows other servers.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,12 +13,16 @@ from sqlalchemy import Connection
 from federation.core.auth.receipt import ACCEPTED, Received, Verdict, VerdictKind, judge
 from federation.core.auth.rules import create_id_of
 from federation.core.auth.selection import CREATE, Slot, auth_slots
-from federation.core.errors import Rejected
+from federation.core.errors import EventTooLarge, Rejected
 from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID, RoomID, ServerName, UserID
+from federation.core.policy import PolicyServer, is_exempt, is_recommended
 from federation.core.room_versions import RoomVersion
+from homeserver.errors import MatrixError
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid
+from homeserver.services.policy.own import recommended_here
+from homeserver.services.policy.recommendations import answers_of, policy_of
 from homeserver.services.redactions import REDACTION
 from homeserver.services.timeline import Timeline, Turn
 from homeserver.storage import awaited_events, memberships, relations, rooms
@@ -150,7 +154,8 @@ class Intake:
         has to give it, its events being stored before. `soft_fail` says why an event that is allowed is not to be shown
         or built upon. With `relay_except`, all servers of the room but that one are sent the event.
 
-        Raises `Gap`, with nothing stored, if events are missing.
+        Raises `Gap`, with nothing stored, if events are missing, and `Unsigned`, which must undo the write, if the
+        room's policy server has to be asked about the event.
         """
         turn = self.timeline.turn(tx, room)
         pdu = received.event
@@ -170,10 +175,38 @@ class Intake:
         if verdict.kind is VerdictKind.ACCEPTED and soft_fail is not None:
             verdict = Verdict(VerdictKind.SOFT_FAILED, soft_fail)
         if verdict.kind is VerdictKind.ACCEPTED:
+            signed = self._recommended(turn, received)
+            if isinstance(signed, str):
+                verdict = Verdict(VerdictKind.SOFT_FAILED, signed)
+            else:
+                pdu = signed
+        if verdict.kind is VerdictKind.ACCEPTED:
             self._accept(turn, pdu, before, found, relay_except)
         else:
             self._keep_aside(turn, pdu, before, known, verdict)
         return verdict
+
+    def _recommended(self, turn: Turn, received: Received) -> Pdu | str:
+        """Make check 7: return the event, signed by the room's policy server if it uses one, or why it is not.
+
+        https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures
+        """
+        pdu = received.event
+        policy = policy_of(turn.tx, self.timeline.current, turn.room.nid, turn.state)
+        if policy is None or is_exempt(pdu) or is_recommended(pdu, policy):
+            return pdu
+        try:
+            if policy.name == self.timeline.server_name:
+                return self._recommended_here(turn, policy, received)
+            return answers_of(turn.tx).about(policy, pdu)
+        except (EventTooLarge, MatrixError) as error:
+            return f"not signed by the room's policy server: {error}"
+
+    def _recommended_here(self, turn: Turn, policy: PolicyServer, received: Received) -> Pdu | str:
+        if received.redacted:
+            # The signature would be good for the whole event, too, and nobody has seen what that says.
+            return "its hash is wrong, so this server cannot recommend it"
+        return recommended_here(turn.tx.conn, self.timeline.own_policy, policy, received.event)
 
     def _before(
         self, turn: Turn, pdu: Pdu, found: Mapping[EventID, Event], state: Mapping[Slot, EventID] | None

@@ -8,10 +8,11 @@ from federation.core.events.content import Membership
 from federation.core.ids import RoomID, UserID
 from homeserver.model.nids import RoomNid, UserNid
 from homeserver.services import member_events
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.successions import Successions
 from homeserver.services.timeline import Timeline, Turn
 from homeserver.storage import memberships, rooms
-from homeserver.storage.database import Database, Write
+from homeserver.storage.database import Write
 from homeserver.storage.room_servers import RoomServers
 
 
@@ -23,7 +24,7 @@ class NotHere(Exception):
 class LocalJoins:
     """Lets users into rooms that this server is in."""
 
-    db: Database
+    policed: PolicedWrites
     timeline: Timeline
     successions: Successions
     room_servers: RoomServers
@@ -41,7 +42,7 @@ class LocalJoins:
                 member_events.append(self.timeline, turn, user_id, user_id, Membership.JOIN, reason=reason)
                 self.successions.follow(turn, user)
 
-        await self.db.write(write)
+        await self.policed.write(write)
 
     def turn(self, tx: Write, room_id: RoomID) -> Turn:
         """Take the turn of a room that this server is in. Raises `NotHere`."""

@@ -19,6 +19,8 @@ from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.aliases import Aliases
 from homeserver.services.joining import Joining
 from homeserver.services.local_joins import LocalJoins, NotHere
+from homeserver.services.policy.asking import PolicedWrites
+from homeserver.services.policy.recommendations import Gathered
 from homeserver.services.remote_invites import RemoteInvites
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import memberships
@@ -40,6 +42,7 @@ class Memberships:
     """Lets users join, leave, invite, knock, and remove others."""
 
     db: Database
+    policed: PolicedWrites
     timeline: Timeline
     aliases: Aliases
     local: LocalJoins
@@ -85,7 +88,7 @@ class Memberships:
             self._append(self.local.turn(tx, room_id), who.user_id, who.user_id, Membership.KNOCK, reason)
 
         try:
-            await self.db.write(write)
+            await self.policed.write(write)
         except NotHere as error:
             if self.joining is None:
                 raise NotFound(f"There is no room {room} here") from error
@@ -107,7 +110,7 @@ class Memberships:
             turn = self._joined(tx, who, room_id)
             self._append(turn, who.user_id, target, Membership.INVITE, reason)
 
-        await self.db.write(write)
+        await self.policed.write(write)
 
     async def leave(self, who: Requester, room_id: RoomID, reason: str | None = None) -> None:
         """Leave a room, turn down an invite or take back a knock. Who has left already may say so again.
@@ -124,7 +127,7 @@ class Memberships:
                 self._append(turn, who.user_id, who.user_id, Membership.LEAVE, reason)
 
         try:
-            await self.db.write(write)
+            await self.policed.write(write)
         except NotHere as error:
             if self.joining is None:
                 raise Forbidden(NOT_IN_ROOM) from error
@@ -142,7 +145,7 @@ class Memberships:
                 raise Forbidden(f"{target} is not in this room")
             self._append(turn, who.user_id, target, Membership.LEAVE, reason)
 
-        await self.db.write(write)
+        await self.policed.write(write)
 
     async def ban(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
         """Ban a user, whether they are in the room or not. Raises `Forbidden`."""
@@ -152,7 +155,7 @@ class Memberships:
             turn = self._joined(tx, who, room_id)
             self._append(turn, who.user_id, target, Membership.BAN, reason)
 
-        await self.db.write(write)
+        await self.policed.write(write)
 
     async def unban(self, who: Requester, room_id: RoomID, target: UserID, reason: str | None = None) -> None:
         """Lift a ban. Raises `Forbidden`, and `BadState` if the user is not banned."""
@@ -165,7 +168,7 @@ class Memberships:
                 raise BadState(f"{target} is not banned from this room")
             self._append(turn, who.user_id, target, Membership.LEAVE, reason)
 
-        await self.db.write(write)
+        await self.policed.write(write)
 
     async def forget(self, who: Requester, room_id: RoomID) -> None:
         """Forget a room that the user has left.
@@ -191,11 +194,13 @@ class Memberships:
         for part in _parts(rooms):
 
             def write(tx: Write, part: list[RoomNid] = part) -> None:
-                names = member_events.names_of(tx.conn, user)
+                names, unsigned = member_events.names_of(tx.conn, user), Gathered()
                 for room in part:
-                    self._rename(self.timeline.turn(tx, room), user_id, names)
+                    with unsigned:
+                        self._rename(self.timeline.turn(tx, room), user_id, names)
+                unsigned.check()
 
-            await self.db.write(write)
+            await self.policed.write(write)
 
     def _rename(self, turn: Turn, user_id: UserID, names: Mapping[str, str]) -> None:
         standing = self.timeline.entry(turn, MEMBER, user_id)
@@ -216,7 +221,7 @@ class Memberships:
         for part in _parts([each.room for each in found]):
 
             def write(tx: Write, part: list[RoomNid] = part) -> list[RoomID]:
-                outside = []
+                outside, unsigned = [], Gathered()
                 for room in part:
                     if not self.local.is_here(tx.conn, room):
                         outside.append(room)
@@ -224,10 +229,12 @@ class Memberships:
                     turn = self.timeline.turn(tx, room)
                     standing = memberships.of_user_in(tx.conn, room, user)
                     if standing is not None and standing.membership in _PRESENT:
-                        self._try(turn, Draft(turn.room.room_id, MEMBER, user_id, {"membership": "leave"}, user_id))
+                        with unsigned:
+                            self._try(turn, Draft(turn.room.room_id, MEMBER, user_id, {"membership": "leave"}, user_id))
+                unsigned.check()
                 return list(self.timeline.names.room_ids(tx.conn, outside).values())
 
-            elsewhere += await self.db.write(write)
+            elsewhere += await self.policed.write(write)
         if self.joining is not None:
             slots = asyncio.Semaphore(AT_ONCE)
             await asyncio.gather(*(self._leave_elsewhere(slots, user, user_id, room_id) for room_id in elsewhere))

@@ -15,10 +15,11 @@ from homeserver.model.events import Event
 from homeserver.model.nids import EventNid
 from homeserver.services import member_events, once
 from homeserver.services.aliases import CANONICAL_ALIAS, Aliases, check_canonical_alias
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.remote_invites import RemoteInvites
 from homeserver.services.timeline import MEMBER, Timeline, Turn
 from homeserver.storage import relations
-from homeserver.storage.database import Database, Write
+from homeserver.storage.database import Write
 
 REDACTION = "m.room.redaction"
 
@@ -55,7 +56,7 @@ class _DeviceTransaction:
 class Messages:
     """Sends events of local users."""
 
-    db: Database
+    policed: PolicedWrites
     timeline: Timeline
     aliases: Aliases
     invites: RemoteInvites | None
@@ -99,7 +100,7 @@ class Messages:
             wanted = member_events.prepare(self.timeline, turn, draft) if event_type == MEMBER else draft
             return self.timeline.append(turn, wanted).event_id
 
-        return await self.db.write(write)
+        return await self.policed.write(write)
 
     async def _send_once(self, who: Requester, draft: Draft, scope: str, txn_id: str | Transaction) -> EventID:
         _check_suspended(who, draft.type)
@@ -120,7 +121,7 @@ class Messages:
             transaction.remember(tx, event)
             return event.event_id
 
-        return await self.db.write(write)
+        return await self.policed.write(write)
 
 
 def _redacted_by(content: Mapping[str, Any]) -> EventID:

@@ -26,6 +26,8 @@ from homeserver.model.accounts import Requester
 from homeserver.model.nids import RoomNid
 from homeserver.services import access
 from homeserver.services.intake import Intake
+from homeserver.services.policy.asking import PolicedWrites
+from homeserver.services.policy.recommendations import Unsigned
 from homeserver.services.refusals import public
 from homeserver.services.room_tellings import RoomTellings
 from homeserver.services.server_access import SERVER_ACL
@@ -49,6 +51,7 @@ class RemoteInvites:
     """Invites users of other servers."""
 
     db: Database
+    policed: PolicedWrites
     timeline: Timeline
     intake: Intake
     tellings: RoomTellings
@@ -76,7 +79,7 @@ class RemoteInvites:
     async def send_draft(self, room_id: RoomID, target: UserID, draft: Draft) -> EventID:
         """Invite a user by an event whose content is whole; return its ID. Raises what `send` raises."""
         server = server_of(target)
-        proposed = await self.db.write(lambda tx: self._propose(tx, room_id, draft, server))
+        proposed = await self.policed.write(lambda tx: self._propose(tx, room_id, draft, server))
         event = proposed.event
         try:
             answer = await self.client.invite(server, room_id, event.event_id, proposed.body)
@@ -89,9 +92,12 @@ class RemoteInvites:
             self.intake.prepare(conn, proposed.room, event.prev_events)
 
         await self.db.read(prepare)
-        verdict = await self.db.write(
-            lambda tx: self.intake.take(tx, proposed.room, Received(event), relay_except=self.timeline.server_name)
-        )
+        try:
+            verdict = await self.db.write(
+                lambda tx: self.intake.take(tx, proposed.room, Received(event), relay_except=self.timeline.server_name)
+            )
+        except Unsigned as error:
+            raise Forbidden("The room has changed its policy server meanwhile") from error
         if verdict.kind is not VerdictKind.ACCEPTED:
             # Something has changed while the other server was asked.
             raise Forbidden(f"The room does not allow it: {verdict.reason}")

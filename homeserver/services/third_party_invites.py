@@ -21,6 +21,7 @@ from federation.matrix.errors import FederationError
 from homeserver.errors import Forbidden, MatrixError
 from homeserver.model.rooms import Room
 from homeserver.services import member_events
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.remote_invites import RemoteInvites
 from homeserver.services.server_access import ServerAccess
 from homeserver.services.timeline import MEMBER, Timeline
@@ -55,6 +56,7 @@ class ThirdPartyInvites:
     """Makes invites of users out of invites of addresses."""
 
     db: Database
+    policed: PolicedWrites
     timeline: Timeline
     access: ServerAccess
     remote_invites: RemoteInvites
@@ -86,7 +88,7 @@ class ThirdPartyInvites:
 
     async def _accept(self, target: UserID, bound: Bound) -> None:
         try:
-            if not await self.db.write(lambda tx: self._append(tx, target, bound)):
+            if not await self.policed.write(lambda tx: self._append(tx, target, bound)):
                 await self._ask_to_invite(target, bound)
         except (MatrixError, FederationError) as error:
             log.info("third_party_invite_failed", room_id=bound.room_id, target=target, reason=str(error))

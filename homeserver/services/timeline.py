@@ -17,6 +17,7 @@ from federation.core.events.content import Membership, PowerLevels
 from federation.core.events.draft import Draft, build
 from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID, RoomID, ServerName, UserID, server_of
+from federation.core.policy import PolicyServer, is_exempt
 from federation.core.room_versions import RoomVersion
 from federation.core.signing import SigningKey
 from homeserver.clock import Clock, Ids
@@ -27,6 +28,8 @@ from homeserver.model.rooms import Room
 from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.current_state import MEMBER, NOBODY, STRIPPED, Changed, CurrentState
 from homeserver.services.live import Live
+from homeserver.services.policy.own import OwnPolicy, recommended_here
+from homeserver.services.policy.recommendations import Answers, answers_of, policy_of
 from homeserver.services.power import levels_in
 from homeserver.services.recent import Recent
 from homeserver.services.redactions import REDACTION, Redactions
@@ -96,6 +99,8 @@ class Timeline:
     current: CurrentState
     redactions: Redactions
     deliver: Deliver = _keep_here
+    own_policy: OwnPolicy | None = None
+    """This server's say as a policy server; None if it is none."""
 
     def turn(self, tx: Write, room: RoomNid) -> Turn:
         """Take a room's turn: return its head as of now."""
@@ -114,7 +119,8 @@ class Timeline:
         self, tx: Write, version: RoomVersion, sender: UserID, content: Mapping[str, object], room_id: RoomID | None
     ) -> Turn:
         """Make a room with its create event; `room_id` is None where the version derives it from that event."""
-        now = self.clock.now_ms()
+        # A write that is done again makes the same room: its ID may be in an event that has been signed meanwhile.
+        now = answers_of(tx).began_ms or self.clock.now_ms()
         draft = Draft(room_id, "m.room.create", sender, content, "")
         pdu = self._build(draft, version, (), (), depth=1, now_ms=now)
         # Where the ID is the event's hash, two rooms that someone makes alike in one millisecond would be the same one.
@@ -142,17 +148,18 @@ class Timeline:
         """Append an event by a local sender to a room; return it.
 
         A state event that says what stands there already, by the same sender, is not sent again. Raises `Forbidden` if
-        the rules do not allow it, `BadJson` or `TooLarge` if it is no event.
+        the rules do not allow it, `BadJson` or `TooLarge` if it is no event, and what keeps it from being recommended
+        by the room's policy server: `Unsigned` if that has to be asked first.
         """
         tx = turn.tx
         ground = self._ground(turn, draft)
         old = ground.state.get((draft.type, draft.state_key)) if draft.state_key is not None else None
         if old is not None and old.sender == draft.sender and old.content == draft.content and old.redacted_by is None:
             return old
-        pdu = self._draft(turn, draft, ground)
+        pdu, before = self._recommended(turn, draft, ground)
         target = self._redaction_target(turn, pdu) if pdu.type == REDACTION else None
         there_before = self.current.servers.servers(tx.conn, turn.room.nid)
-        event = self.store(turn, pdu, ground.before)
+        event = self.store(turn, pdu, before)
         if target is not None:
             self.redactions.apply(tx, target, event)
         elif pdu.redacts is not None:
@@ -164,7 +171,7 @@ class Timeline:
 
     def propose(self, turn: Turn, draft: Draft) -> Pdu:
         """Return an event that the room would take now, and store nothing. Raises what `append` raises."""
-        return self._draft(turn, draft, self._ground(turn, draft))
+        return self._recommended(turn, draft, self._ground(turn, draft))[0]
 
     def _ground(self, turn: Turn, draft: Draft) -> _Ground:
         conn = turn.tx.conn
@@ -189,6 +196,47 @@ class Timeline:
             pdu, {pair: event.pdu for pair, event in authorising.items()}, create.pdu if create is not None else None
         )
         return pdu
+
+    def _recommended(self, turn: Turn, draft: Draft, ground: _Ground) -> tuple[Pdu, Snapshot]:
+        """Return the event, signed by the room's policy server if it uses one, and the state before it."""
+        pdu = self._draft(turn, draft, ground)
+        policy = policy_of(turn.tx, self.current, turn.room.nid, turn.state)
+        if policy is None or is_exempt(pdu):
+            return pdu, ground.before
+        if policy.name == self.server_name:
+            try:
+                signed = recommended_here(turn.tx.conn, self.own_policy, policy, pdu)
+            except EventTooLarge as error:
+                raise TooLarge(f"The event is too large: {error}") from error
+            if isinstance(signed, str):
+                raise Forbidden(signed)
+            return signed, ground.before
+        return self._answered(turn, policy, pdu, ground, answers_of(turn.tx))
+
+    def _answered(
+        self, turn: Turn, policy: PolicyServer, pdu: Pdu, ground: _Ground, answers: Answers
+    ) -> tuple[Pdu, Snapshot]:
+        """Return what another server has signed for an event that would be allowed now.
+
+        The room may have gone on while it was asked. A message may stand beside what has come; state is made anew, so
+        that it undoes nothing that its sender has not seen.
+        """
+        for signed in answers.alike(policy, pdu):
+            if (signed.prev_events, signed.auth_events) == (pdu.prev_events, pdu.auth_events):
+                return signed, ground.before
+            before = self._state_before(turn, signed) if not signed.is_state else None
+            if before is not None:
+                return signed, before
+        raise answers.lacking(policy, pdu)
+
+    def _state_before(self, turn: Turn, pdu: Pdu) -> Snapshot | None:
+        """Return the state before an event, None if something that it builds upon is not here."""
+        found = self.events.by_ids(turn.tx.conn, pdu.prev_events)
+        nids = {event.snapshot for event in found.values() if event.snapshot is not None}
+        if len(found) < len(pdu.prev_events):
+            return None
+        loaded = self.snapshots.load_many(turn.tx.conn, nids)
+        return self.resolution.of(turn.tx, turn.room.nid, turn.room.version, loaded.values())
 
     def _build_upon(self, turn: Turn) -> tuple[tuple[EventNid, ...], Snapshot]:
         """Return the extremities on which the next event of ours builds, and the state before it."""

@@ -18,6 +18,7 @@ from homeserver.model.events import Event
 from homeserver.model.nids import RoomNid
 from homeserver.services import access
 from homeserver.services.aliases import CANONICAL_ALIAS, without_aliases
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.restricted_joins import is_restricted
 from homeserver.services.room_views import SPACE
 from homeserver.services.rooms import ABOVE_ADMINISTRATORS, ADMINISTRATOR, begin, check_creators, new_room_id
@@ -47,6 +48,7 @@ class Upgrades:
     """Upgrades rooms."""
 
     db: Database
+    policed: PolicedWrites
     timeline: Timeline
     successions: Successions
 
@@ -62,13 +64,14 @@ class Upgrades:
             raise UserSuspended("Your account is suspended")
         further = list(additional_creators) if version.creators_have_all_power else []
         check_creators(further, "additional_creators")
+        new_id = new_room_id(self.timeline, version)
 
         def write(tx: Write) -> tuple[Turn, list[Ban]]:
             old = self.timeline.turn(tx, access.joined_room(tx.conn, self.timeline.names, who.user, room_id))
             levels = self.timeline.power_levels(old)
             if levels.user_level(who.user_id) < levels.event_level(TOMBSTONE, is_state=True):
                 raise Forbidden("You may not upgrade this room")
-            new = self._replace(old, who.user_id, version, further)
+            new = self._replace(old, who.user_id, version, further, new_id)
             self._furnish(old, new, who.user_id)
             bans = self._bans(old)
             self._ban(new, who.user_id, bans[:BANS_IN_A_WRITE])
@@ -77,15 +80,16 @@ class Upgrades:
             self.successions.follow(new, who.user)
             return new, bans[BANS_IN_A_WRITE:]
 
-        new, bans = await self.db.write(write)
+        new, bans = await self.policed.write(write)
         for start in range(0, len(bans), BANS_IN_A_WRITE):
             part = bans[start : start + BANS_IN_A_WRITE]
             await self.db.write(partial(self._ban_more, new.room.nid, who.user_id, part))
         return new.room.room_id
 
-    def _replace(self, old: Turn, sender: UserID, version: RoomVersion, further: list[str]) -> Turn:
+    def _replace(
+        self, old: Turn, sender: UserID, version: RoomVersion, further: list[str], room_id: RoomID | None
+    ) -> Turn:
         """Make the new room and put the tombstone on the old one, each naming the other."""
-        room_id = new_room_id(self.timeline, version)
         if room_id is not None:
             last = self._entomb(old, sender, room_id)
             return begin(self.timeline, old.tx, sender, version, self._creation(old, last, further), room_id)

@@ -16,6 +16,7 @@ from federation.matrix.errors import FederationError
 from homeserver.errors import MatrixError
 from homeserver.model.rooms import Room
 from homeserver.services.intake import Gap, Intake
+from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.receiving.missing import MOST_STATES, Gathered, MissingEvents, State
 from homeserver.services.receiving.order import in_order
 from homeserver.storage.database import Database, Write
@@ -43,6 +44,7 @@ class Arrivals:
     """Takes verified events into rooms."""
 
     db: Database
+    policed: PolicedWrites
     intake: Intake
     missing: MissingEvents
 
@@ -102,7 +104,7 @@ class Arrivals:
             part = ordered[start : start + EVENTS_A_WRITE]
             await self._prepare(room, part, states)
             try:
-                new = await self.db.write(lambda tx, part=part: self._take(tx, room, part, states))  # type: ignore[misc]
+                new = await self._write(room, part, states)
             except Exception:
                 # One of them is to blame; the others shall not suffer for it.
                 log.exception("events_not_stored", room_id=room.room_id, events=len(part))
@@ -127,6 +129,10 @@ class Arrivals:
         if meeting:
             await self.db.read(read)
 
+    async def _write(self, room: Room, part: Sequence[Received], states: Mapping[EventID, State]) -> _Outcome:
+        events = [received.event for received in part]
+        return await self.policed.write(lambda tx: self._take(tx, room, part, states), events)
+
     def _take(self, tx: Write, room: Room, part: Iterable[Received], states: Mapping[EventID, State]) -> _Outcome:
         outcome = _Outcome({}, {})
         for received in part:
@@ -141,7 +147,7 @@ class Arrivals:
         outcome = _Outcome({}, {})
         for received in part:
             try:
-                new = await self.db.write(lambda tx, one=received: self._take(tx, room, [one], states))  # type: ignore[misc]
+                new = await self._write(room, [received], states)
             except MatrixError as error:
                 outcome.verdicts[received.event.event_id] = Verdict(VerdictKind.DROPPED, error.message)
             except Exception:

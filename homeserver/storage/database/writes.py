@@ -99,7 +99,7 @@ class Numbers:
 class Write:
     """One write inside a group: its connection, its positions, and what to tell once it is durable."""
 
-    __slots__ = ("_numbers", "after", "conn", "fresh")
+    __slots__ = ("_numbers", "after", "carried", "conn", "fresh")
 
     def __init__(self, conn: Connection, numbers: Numbers, fresh: Fresh) -> None:
         """Take the group's connection, its source of positions, and what it has stored so far."""
@@ -107,6 +107,8 @@ class Write:
         self.fresh = fresh
         self._numbers = numbers
         self.after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self.carried: object = None
+        """What whoever asked for the write hands to those deep inside it."""
 
     def position(self) -> int:
         """Return the next number of the one commit-ordered sequence."""
