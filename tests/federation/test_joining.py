@@ -515,3 +515,18 @@ async def test_what_one_has_nothing_to_do_with_cannot_be_left(alice: User, peer:
     room = peer.creates_room("11")
     refused(await alice.post(f"/rooms/{q(room.room_id)}/leave"), 403, "M_FORBIDDEN")
     assert not peer.asked_for("make_leave")
+
+
+async def test_a_server_that_speaks_with_no_others_knows_no_rooms_and_users_of_theirs(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with World.start(database_url, tmp_path, FEDERATION__ENABLED="false") as alone:
+        alice = await alone.user("alice")
+        refused(await alice.post(f"/join/{q('!room:other.example')}", via="other.example"), 404, "M_NOT_FOUND")
+        refused(await alice.post(f"/join/{q('#room:other.example')}"), 404, "M_NOT_FOUND")
+        refused(await alice.post(f"/knock/{q('!room:other.example')}", via="other.example"), 404, "M_NOT_FOUND")
+        refused(await alice.post(f"/rooms/{q('!room:other.example')}/leave"), 403, "M_FORBIDDEN")
+        room = await alice.creates_room()
+        body = {"user_id": "@bob:other.example"}
+        refused(await alice.post(f"/rooms/{q(room)}/invite", body), 403, "M_FORBIDDEN")
+        refused(await alice.post("/createRoom", {"invite": ["@bob:other.example"]}), 403, "M_FORBIDDEN")
