@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -36,6 +36,8 @@ from homeserver.xmpp.router import Router
 from homeserver.xmpp.session import Session
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 MOST_SESSIONS = 30
 """Of one user; the oldest ends when there are more."""
@@ -102,10 +104,18 @@ class Accounts:
     _by_jid: dict[Jid, Account] = field(default_factory=dict)
     _ending: dict[Jid, asyncio.Task[None]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _kept: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Hear of devices that are logged out."""
         self.services.sessions.on_forget.append(self._look_again)
+
+    def kept(self, kind: Callable[["Accounts"], T]) -> T:
+        """Return the one instance of a class that an extension keeps for the whole server, made at first use."""
+        found = self._kept.get(kind)
+        if found is None:
+            found = self._kept[kind] = kind(self)
+        return found  # type: ignore[no-any-return]
 
     # Finding
 
