@@ -115,7 +115,7 @@ class Accounts:
         found = self._kept.get(kind)
         if found is None:
             found = self._kept[kind] = kind(self)
-        return found  # type: ignore[no-any-return]
+        return found
 
     # Finding
 
