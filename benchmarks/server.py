@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import postgres, synapse
+from benchmarks import environments, postgres, synapse
 from benchmarks.client import Client, RequestFailed
 from benchmarks.processes import cpu_seconds, free_port, resident_bytes, stop
 
@@ -106,7 +105,7 @@ async def running(
         if name == "synapse":
             command, settings = synapse.prepare(directory, port, url), dict[str, str]()
         else:
-            command = [sys.executable, "-m", "homeserver", "run"]
+            command = [environments.of_isthmus(), "-m", "homeserver", "run"]
             settings = CHEAP | {
                 "ISTHMUS_HTTP__LISTEN": f"127.0.0.1:{port}",
                 "ISTHMUS_METRICS__LISTEN": f"127.0.0.1:{metrics}",

@@ -1,28 +1,20 @@
 """Synapse beside us: the same database, no limits, its other settings as they come."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-DEFAULT_ENVIRONMENT = Path(".venv-synapse")
+from benchmarks import environments
+
+DEFAULT_ENVIRONMENT = environments.ROOT / ".venv-synapse"
 UNLIMITED = {"per_second": 1_000_000, "burst_count": 1_000_000}
 
 
 def python() -> str:
-    """Return the Python of Synapse's environment: that in $SYNAPSE_VENV, else one that is made by pip."""
-    environment = Path(os.environ.get("SYNAPSE_VENV") or DEFAULT_ENVIRONMENT).absolute()
-    found = environment / "bin/python"
-    if not found.exists():
-        if "SYNAPSE_VENV" in os.environ:
-            raise SystemExit(f"$SYNAPSE_VENV is {environment}, which is no environment")
-        print(f"installing Synapse into {environment}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        subprocess.run([found, "-m", "pip", "install", "--quiet", "matrix-synapse[postgres]"], check=True)
-    return str(found)
+    """Return the Python of Synapse's environment."""
+    return environments.python("SYNAPSE_VENV", DEFAULT_ENVIRONMENT, "matrix-synapse[postgres]")
 
 
 def version() -> str:

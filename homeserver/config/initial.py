@@ -6,7 +6,6 @@ from pathlib import Path
 from federation.core.ids import parse_server_name, split_server_name
 from homeserver.clock import Clock, Ids
 from homeserver.config import signing_keys
-from homeserver.config.authority import Authority
 from homeserver.config.formats import check_server_name
 from homeserver.config.options import ConfigError
 from homeserver.config.rendering import toml
@@ -98,6 +97,9 @@ trusted_notaries = ["matrix.org"]
 
 
 def _closed_network(directory: Path, server_name: str, authority: Path, clock: Clock) -> str:
+    # Here and not above: a server that runs does without the eight megabytes of a library for certificates.
+    from homeserver.config.authority import Authority
+
     host, port = split_server_name(parse_server_name(server_name))
     ours = Authority.at(authority.resolve(), clock.now_ms())
     certificate, key = ours.certify(host, directory, clock.now_ms())

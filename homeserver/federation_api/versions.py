@@ -4,7 +4,6 @@ Source of the well-known file: https://spec.matrix.org/v1.19/server-server-api/#
 """
 
 from functools import cache
-from importlib.metadata import version
 
 from homeserver.errors import NotFound
 from homeserver.http.routing import Auth, Call, Json, Routes
@@ -29,4 +28,7 @@ async def where(call: Call) -> Json:
 
 @cache
 def _version() -> str:
+    # Here and not above: it takes a megabyte, and is asked for by others.
+    from importlib.metadata import version
+
     return version("isthmus")

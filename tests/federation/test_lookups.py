@@ -7,7 +7,8 @@ import dns.asyncresolver
 import pytest
 
 from federation.core.discovery import Place
-from federation.matrix.lookups import FAILURE_SECONDS, LONGEST, MOST_ADDRESSES, SHORTEST, Lookups, NameNotFound
+from federation.matrix.lookups import Lookups, NameNotFound
+from federation.matrix.nameservers import FAILURE_SECONDS, LONGEST, MOST_ADDRESSES, SHORTEST
 from tests.support.zone import Zone
 
 
