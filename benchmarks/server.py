@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import environments, postgres, synapse
 from benchmarks.client import Client, RequestFailed
-from benchmarks.processes import cpu_seconds, free_port, resident_bytes, stop
+from benchmarks.processes import cpu_seconds, free_port, own_bytes, resident_bytes, stop
 
 Fill = Callable[[Path, Mapping[str, str]], Awaitable[None]]
 
@@ -51,6 +51,10 @@ class Server:
     def resident_bytes(self) -> int:
         """Return the memory that the server holds; a database beside it is not counted."""
         return resident_bytes(self.pid)
+
+    def own_bytes(self) -> int:
+        """Return the memory that is the server's alone, without what it maps of its database's file."""
+        return own_bytes(self.pid)
 
     async def stored_bytes(self) -> int:
         """Return the size of the database, with nothing left in its log."""

@@ -37,7 +37,7 @@ from homeserver.storage.snapshots import Snapshots
 
 FRESH_MS = 1000
 """For so long what was written for one reader serves others; the `age` of events is off by no more."""
-MOST_SHARED = 500
+MOST_SHARED = 100
 """Timelines kept for other readers."""
 
 
