@@ -2,7 +2,7 @@
 
 Without a word it runs the scenarios, with --with-synapse beside Synapse. `scaling` shows how costs grow with rooms and
 their history, `fan_out` offers 20 messages a second to 200 who wait, `soak` loads a server for minutes and watches its
-memory.
+memory, `distant` joins a large room of another server and receives events from there.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import fan_out, picture, scaling, soak, synapse
+from benchmarks import distant, fan_out, picture, scaling, soak, synapse
 from benchmarks.measuring import Bench
 from benchmarks.report import Report, machine, table
 from benchmarks.scenarios import ALONE, SCENARIOS
 from benchmarks.server import Server, running
 
 KINDS = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-OTHERS = ("scaling", "fan_out", "soak")
+OTHERS = ("scaling", "fan_out", "soak", "distant")
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     )
     every = SCENARIOS | ALONE
     parser.add_argument(
-        "what", nargs="*", metavar="SCENARIO", help=f"scaling, fan_out, soak, or some of {', '.join(every)}"
+        "what", nargs="*", metavar="SCENARIO", help=f"scaling, fan_out, soak, distant, or some of {', '.join(every)}"
     )
     parser.add_argument("--with-synapse", action="store_true", help="beside Synapse, in the environment $SYNAPSE_VENV")
     parser.add_argument("--repeats", type=int, default=1, help="how often; what is shown are medians")
@@ -46,6 +46,8 @@ def main() -> None:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     if arguments.what == ["scaling"]:
         print(uvloop.run(scaling.run(arguments.scale)))
+    elif arguments.what == ["distant"]:
+        print(uvloop.run(distant.run(arguments.scale, arguments.with_synapse)))
     elif arguments.what == ["fan_out"]:
         raise SystemExit(uvloop.run(fan_out.run(60 * arguments.minutes)))
     elif arguments.what == ["soak"]:

@@ -81,12 +81,17 @@ class Server:
 
     async def rests(self, at_most: float = 30.0) -> None:
         """Return when the server has had nothing to do for half a second."""
-        until, cpu = time.perf_counter() + at_most, self.cpu()
-        while time.perf_counter() < until:
-            await asyncio.sleep(0.5)
-            before, cpu = cpu, self.cpu()
-            if cpu - before < 0.03:
-                return
+        await rests(self.cpu, at_most)
+
+
+async def rests(spent: Callable[[], float], at_most: float = 30.0) -> None:
+    """Return when no CPU seconds were spent for half a second, or after `at_most` seconds."""
+    until, cpu = time.perf_counter() + at_most, spent()
+    while time.perf_counter() < until:
+        await asyncio.sleep(0.5)
+        before, cpu = cpu, spent()
+        if cpu - before < 0.03:
+            return
 
 
 @asynccontextmanager
@@ -118,18 +123,18 @@ async def running(
             }
             settings |= options or {}
         client = Client("127.0.0.1", port)
-        async with _process(command, directory, settings, client):
+        async with process(command, directory, settings, client):
             await asyncio.sleep(1.0)
         if fill is not None:
             await fill(directory / "data/homeserver.toml", settings)
-        async with _process(command, directory, settings, client) as (pid, started_in):
+        async with process(command, directory, settings, client) as (pid, started_in):
             watched = Client("127.0.0.1", metrics) if name == "isthmus" else None
             await asyncio.sleep(SETTLE_SECONDS)
             yield Server(name, pid, client, store, watched, started_in)
 
 
 @asynccontextmanager
-async def _process(
+async def process(
     command: list[str], directory: Path, settings: Mapping[str, str], client: Client
 ) -> AsyncIterator[tuple[int, float]]:
     """Run a server; give its process and the seconds until it answered."""
