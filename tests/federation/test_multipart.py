@@ -43,7 +43,9 @@ async def test_a_part_may_have_no_headers() -> None:
     assert await body.small_body(10) == b"hello"
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "multipart/mixed", "", "multipart/mixed; boundary=" + "x" * 300])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "multipart/mixed", "", "multipart/mixed; boundary=" + "x" * 300]
+)
 def test_what_is_not_multipart_is_a_bad_answer(content_type: str) -> None:
     with pytest.raises(BadAnswer):
         Multipart(content_type, pieces(b"", 1))
