@@ -98,11 +98,12 @@ class Fetching:
 
     async def missing(
         self, server: ServerName, room_id: RoomID, version: RoomVersion, earliest: Sequence[EventID],
-        latest: Sequence[EventID], limit: int,
+        latest: Sequence[EventID], limit: int, min_depth: int,
     ) -> Found:  # fmt: skip
         """Return events between the earliest, which we have, and the latest, whose predecessors we lack."""
-        answer = await self.client.missing_events(server, room_id, list(earliest), list(latest), limit, 0)
-        return await self.read(room_id, version, objects(answer, "events")[:limit])
+        answer = await self.client.missing_events(server, room_id, list(earliest), list(latest), limit, min_depth)
+        found = await self.read(room_id, version, objects(answer, "events")[:limit])
+        return {event_id: received for event_id, received in found.items() if received.event.depth >= min_depth}
 
     async def state_ids(
         self, server: ServerName, room_id: RoomID, event_id: EventID

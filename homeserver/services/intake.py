@@ -20,7 +20,7 @@ from federation.core.policy import PolicyServer, is_exempt, is_recommended
 from federation.core.room_versions import RoomVersion
 from homeserver.errors import MatrixError
 from homeserver.model.events import Event, Status
-from homeserver.model.nids import EventNid, RoomNid
+from homeserver.model.nids import EventNid, RoomNid, SnapshotNid
 from homeserver.services.policy.own import recommended_here
 from homeserver.services.policy.recommendations import answers_of, policy_of
 from homeserver.services.redactions import REDACTION
@@ -68,6 +68,14 @@ class Intake:
         wanted = set(event_ids)
         stored = self._events.by_ids(conn, wanted)
         return {each for each in wanted if each not in stored or stored[each].status is Status.OUTLIER}
+
+    def stateless(self, conn: Connection, room: RoomNid, event_ids: Iterable[EventID]) -> set[EventID]:
+        """Return those of the events of a room that `take` needs to have before what builds upon them: the state after
+        them is not known."""
+        wanted = set(event_ids)
+        stored = self._events.by_ids(conn, wanted)
+        unknown = {each for each in wanted if each not in stored or stored[each].snapshot is None}
+        return unknown - awaited_events.states_after(conn, room, unknown).keys() if unknown else unknown
 
     def prepare(self, conn: Connection, room: RoomNid, prev_event_ids: Iterable[EventID]) -> None:
         """Work out beforehand the state that an event with these previous events meets, and how it changes the room's.
@@ -168,7 +176,8 @@ class Intake:
         if _leads_elsewhere(pdu, turn, found):
             return _ELSEWHERE
         known = found.get(pdu.event_id)
-        if known is not None and known.status is not Status.OUTLIER:
+        # A create event that is known as part of the state is the one; it belongs to the past, where it has no news.
+        if known is not None and (known.status is not Status.OUTLIER or pdu.type == CREATE[0]):
             return _VERDICTS[known.status]
         before = self._before(turn, pdu, found, state_before)
         verdict = self._judge(turn, received, found, before)
@@ -219,19 +228,20 @@ class Intake:
             if missing:
                 raise Gap(missing)
             return self._given(turn, stated.values())
-        missing.update(
-            event_id for event_id in pdu.prev_events if event_id not in found or found[event_id].snapshot is None
-        )
+        after = {each: found[each].snapshot for each in pdu.prev_events if each in found}
+        unknown = [each for each in pdu.prev_events if after.get(each) is None]
+        if unknown:
+            after |= awaited_events.states_after(turn.tx.conn, turn.room.nid, unknown)
+            missing.update(each for each in unknown if after.get(each) is None)
         if missing:
             raise Gap(missing)
-        return self._met(turn, [found[event_id] for event_id in pdu.prev_events])
+        return self._met(turn, {nid for nid in after.values() if nid is not None})
 
-    def _met(self, turn: Turn, prevs: Iterable[Event]) -> Snapshot | None:
-        """Return the state in which some events leave the room."""
-        nids = {event.snapshot for event in prevs if event.snapshot is not None}
+    def _met(self, turn: Turn, nids: Collection[SnapshotNid]) -> Snapshot | None:
+        """Return the state where some states meet."""
         if not nids:
             return None
-        if turn.snapshot is not None and nids == {turn.snapshot.nid}:
+        if turn.snapshot is not None and set(nids) == {turn.snapshot.nid}:
             return turn.snapshot
         loaded = self.timeline.snapshots.load_many(turn.tx.conn, nids)
         return self.timeline.resolution.of(turn.tx, turn.room.nid, turn.room.version, loaded.values())
@@ -291,15 +301,21 @@ class Intake:
             ),
         )  # fmt: skip
         lacking = [event_id for event_id in pdu.prev_events if _is_lacking(found.get(event_id))]
+        self._await(turn, pdu, event, before, lacking)
         if pdu.redacts is not None and target is None:
-            lacking.append(pdu.redacts)
-        awaited_events.add(tx, room, lacking, event.nid)
+            awaited_events.add(tx, room, [pdu.redacts], event.nid)
         if target is not None and counts:
             self.timeline.redactions.apply(tx, target, event)
         self._redact_late(turn, event, waiting)
         if relay_except is not None:
             there |= servers.servers(tx.conn, room)
             self.timeline.deliver(tx, event, there - {relay_except, self.timeline.server_name})
+
+    def _await(self, turn: Turn, pdu: Pdu, event: Event, before: Snapshot | None, lacking: Collection[EventID]) -> None:
+        """Remember the previous events that an event lacks, and what state the only one left behind."""
+        if lacking:
+            known = before.nid if before is not None and len(pdu.prev_events) == 1 else None
+            awaited_events.add(turn.tx, turn.room.nid, lacking, event.nid, known)
 
     def _keep_aside(self, turn: Turn, pdu: Pdu, before: Snapshot | None, known: Event | None, verdict: Verdict) -> None:
         """Store an event that is rejected or soft-failed: nobody is shown it, and nothing is built upon it here.
@@ -396,9 +412,9 @@ class Intake:
         counts = target is not None and self.timeline.redactions.counts(tx.conn, pdu, before, target)
         event = self._insert_past(turn, pdu, before, known, place if target is None or counts else None)
         lacking = [event_id for event_id in pdu.prev_events if _is_lacking(found.get(event_id))]
+        self._await(turn, pdu, event, before, lacking)
         if pdu.redacts is not None and target is None:
-            lacking.append(pdu.redacts)
-        awaited_events.add(tx, room, lacking, event.nid)
+            awaited_events.add(tx, room, [pdu.redacts], event.nid)
         if target is not None and counts:
             self.timeline.redactions.apply(tx, target, event)
         self._redact_late(turn, event, self._waiting(tx.conn, room, pdu.event_id))
@@ -472,7 +488,8 @@ class Intake:
             turn, pdu, snapshot, known=found.get(pdu.event_id),
             replaces=standing.event if standing is not None else None,
         )  # fmt: skip
-        awaited_events.add(tx, room, [each for each in pdu.prev_events if _is_lacking(found.get(each))], event.nid)
+        lacking = [each for each in pdu.prev_events if _is_lacking(found.get(each))]
+        self._await(turn, pdu, event, snapshot, lacking)
         return room
 
     def _insist(self, verdict: Verdict) -> None:

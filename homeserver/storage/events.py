@@ -222,6 +222,11 @@ class Events:
         query = sa.select(events.c.place).where(events.c.room == room, events.c.place.is_not(None))
         return conn.execute(query.order_by(events.c.place).limit(1)).scalar_one_or_none() or 0
 
+    def first_depth(self, conn: Connection, room: RoomNid) -> int:
+        """Return the depth of the first event of a room that came while somebody here was in it; 0 if none has."""
+        query = sa.select(events.c.depth).where(events.c.room == room, events.c.place > 0)
+        return conn.execute(query.order_by(events.c.place).limit(1)).scalar_one_or_none() or 0
+
     # The cache
 
     def _cached(self, nid: EventNid) -> Event | None:

@@ -65,10 +65,12 @@ class MissingEvents:
     async def between(self, room: Room, server: ServerName, gathered: Gathered, missing: Iterable[EventID]) -> None:
         """Add to the events those that lie between them and what we have, as far as `server` gives them.
 
-        `missing` are the events that the gathered ones lack. Raises `FederationError`.
+        `missing` are the events that the gathered ones lack. What is from before the time in which somebody here was in
+        the room is not among them: on branches of that time lies all of the past. Raises `FederationError`.
         """
         lacking = set(missing)
         earliest = await self._earliest(room)
+        depth = await self.db.read(lambda conn: self.events.first_depth(conn, room.nid))
         for _ in range(ROUNDS):
             if not lacking or len(gathered.events) >= MOST_EVENTS:
                 return
@@ -77,7 +79,7 @@ class MissingEvents:
                 return
             limit = min(EVENTS_A_ROUND, MOST_EVENTS - len(gathered.events))
             latest = latest[:MOST_EARLIEST]
-            found = await self.fetching.missing(server, room.room_id, room.version, earliest, latest, limit)
+            found = await self.fetching.missing(server, room.room_id, room.version, earliest, latest, limit, depth)
             # Only what was asked for: a predecessor, or one of such a one.
             new = reachable({each: found[each] for each in found if each not in gathered.events}, lacking)
             if not new:
