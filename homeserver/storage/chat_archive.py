@@ -9,7 +9,7 @@ from homeserver.model.events import Status
 from homeserver.model.nids import EventNid, RoomNid, TypeNid, UserNid
 from homeserver.storage.aggregations import rel_type
 from homeserver.storage.database import one_of
-from homeserver.storage.schema.rooms import events, relations
+from homeserver.storage.schema.rooms import events, memberships, relations
 
 ANNOTATION = "m.annotation"
 
@@ -57,3 +57,11 @@ def reactions(
     for parent, sender, key, event in conn.execute(query):
         found.setdefault((parent, UserNid(sender)), []).append((key, EventNid(event)))
     return found
+
+
+def display_names(conn: Connection, room: RoomNid, users: Collection[UserNid]) -> dict[UserNid, str | None]:
+    """Return what users are called in a room, or were when they were last there."""
+    query = sa.select(memberships.c.user, memberships.c.display_name).where(
+        memberships.c.room == room, one_of(memberships.c.user, users)
+    )
+    return {UserNid(user): name for user, name in conn.execute(query)} if users else {}

@@ -1,0 +1,455 @@
+"""Who is in which MUC room with an XMPP session, and what happens there, told to all of them.
+
+A room is followed once, however many sessions are in it: the first one whose feed says that something is new reads it
+for all. Who is offline is an occupant all the same, for a membership is not a session; so when a session goes, nobody
+is told, and when a user leaves, everybody is.
+
+Source: https://xmpp.org/extensions/xep-0045.html
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from federation.core.events.content import Membership
+from federation.core.ids import EventID, UserID
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.errors import StanzaCondition, StanzaError
+from federation.core.xmpp.jid import Jid
+from homeserver.model.events import Event, Status
+from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.model.receipts import ReceiptKind
+from homeserver.storage import memberships
+from homeserver.storage.database import current_position
+from homeserver.xmpp import past, room_facts
+from homeserver.xmpp.accounts import Account, Accounts, News
+from homeserver.xmpp.affiliations import Affiliation, Role, Standing, standing_of
+from homeserver.xmpp.chats import Chats
+from homeserver.xmpp.nicks import Nicks, occupant_id, usual_nick
+from homeserver.xmpp.reading import CHAT_STATES
+from homeserver.xmpp.room_facts import RoomFacts
+from homeserver.xmpp.session import Session
+from homeserver.xmpp.surroundings import KINDS, Around, gather, show, spoken_by_room
+from homeserver.xmpp.translate import MARKERS
+
+MUC = "http://jabber.org/protocol/muc"
+MUC_USER = "http://jabber.org/protocol/muc#user"
+OCCUPANT_ID = "urn:xmpp:occupant-id:0"
+STANZA_ID = "urn:xmpp:sid:0"
+NICK = "http://jabber.org/protocol/nick"
+MOST_SHOWN = 1000
+"""Members of a room of whom presence is sent; of a larger one, those who spoke lately and those who have a say."""
+MOST_READERS = 50
+"""Members of a room in which is told who has read what, and who types."""
+MOST_EVENTS = 1000
+LATELY = 200
+"""Messages whose senders are shown in a large room."""
+_CONFIGURATION = frozenset(
+    ("m.room.name", "m.room.join_rules", "m.room.avatar", "m.room.history_visibility", "m.room.encryption")
+)
+
+
+@dataclass(slots=True)
+class Occupant:
+    """Somebody in a room."""
+
+    user_id: UserID
+    user: UserNid
+    display_name: str | None
+    standing: Standing
+
+
+class Hub:
+    """One room at one of its addresses."""
+
+    def __init__(self, chats: Chats, jid: Jid, facts: RoomFacts, position: int) -> None:
+        """Take the room as it was at a position, without its members."""
+        self.jid = jid
+        self.room: RoomNid = facts.nid
+        self.room_id = facts.room_id
+        self.facts = facts
+        self.position = position
+        self.nicks = Nicks()
+        self.occupants: dict[UserID, Occupant] = {}
+        self.shown: set[UserID] = set()
+        self.sessions: dict[Session, str] = {}
+        """The sessions in the room, and the nick that each asked for."""
+        self.lock = asyncio.Lock()
+        self._chats = chats
+        self._services = chats.services
+
+    @staticmethod
+    async def open(chats: Chats, jid: Jid, room: RoomNid) -> "Hub":
+        """Return a room with its members as they are now. Raises `StanzaError` if this server is not in it."""
+        services = chats.services
+
+        def read(conn: Connection) -> Hub | None:
+            facts = room_facts.load(conn, services, room)
+            if facts is None:
+                return None
+            hub = Hub(chats, jid, facts, current_position(conn))
+            for member in memberships.members(conn, room, [Membership.JOIN]):
+                hub.add(member.user_id, member.user, member.display_name)
+            hub.choose_shown(conn)
+            return hub
+
+        found = await services.db.read(read)
+        if found is None:
+            raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such room here")
+        return found
+
+    # Who is there
+
+    def add(self, user_id: UserID, user: UserNid, display_name: str | None) -> None:
+        """Take in a member."""
+        standing = standing_of(self.facts.levels, user_id, Membership.JOIN)
+        self.occupants[user_id] = Occupant(user_id, user, display_name, standing)
+        self.nicks.give(user_id, display_name)
+
+    def choose_shown(self, conn: Connection) -> None:
+        """Decide of whom presence is sent."""
+        if len(self.occupants) <= MOST_SHOWN:
+            self.shown = set(self.occupants)
+            return
+        latest = self._services.history.events.in_room(conn, self.room, limit=LATELY, newest_first=True)
+        self.shown = {event.sender for event in latest} & self.occupants.keys()
+        self.shown |= {
+            user_id
+            for user_id, occupant in self.occupants.items()
+            if occupant.standing.affiliation in (Affiliation.OWNER, Affiliation.ADMIN)
+        }
+
+    def address(self, user_id: UserID) -> Jid:
+        """Return the JID of an occupant, or of somebody who was one."""
+        nick = self.nicks.of(user_id) or usual_nick(None, user_id)
+        return Jid(self.jid.local, self.jid.domain, nick)
+
+    def presence(
+        self, user_id: UserID, standing: Standing, *codes: int, gone: bool = False, children: Iterable[Element] = (),
+        nick: str | None = None, address: Jid | None = None,
+    ) -> Element:  # fmt: skip
+        """Return the presence of an occupant, with status codes and further children of its item."""
+        attributes = {
+            "affiliation": standing.affiliation.value,
+            "role": Role.NONE.value if gone and nick is None else standing.role.value,
+            "jid": str(self._chats.addresses.of_user(user_id)),
+            "nick": nick,
+        }
+        user = Element("x", MUC_USER, None, Element("item", MUC_USER, attributes, *children))
+        for code in codes:
+            user.add(Element("status", MUC_USER, {"code": str(code)}))
+        occupant = Element("occupant-id", OCCUPANT_ID, {"id": occupant_id(self.room_id, user_id)})
+        attributes_of_stanza = {
+            "from": str(address or self.address(user_id)),
+            "type": "unavailable" if gone else None,
+        }
+        return Element("presence", "jabber:client", attributes_of_stanza, user, occupant)
+
+    def own_sessions(self, user_id: UserID) -> list[Session]:
+        """Return a user's sessions in the room."""
+        return [session for session in self.sessions if session.who.user_id == user_id]
+
+    # Coming in
+
+    async def enter(self, session: Session, asked: str, history: past.Span | None, *, created: bool = False) -> None:
+        """Let a session in: presence of the others, its own, what was said, the subject; in this order."""
+        await self._chats.ready()
+        async with self.lock:
+            await self._catch_up(self._services.live.position)
+            own = self.occupants.get(session.who.user_id)
+            if own is None:
+                raise StanzaError(StanzaCondition.REGISTRATION_REQUIRED, "You are not in this room")
+            told = await self._history(session, history) if history is not None else []
+            self.shown.add(own.user_id)
+            for user_id in self.shown:
+                occupant = self.occupants.get(user_id)
+                if occupant is not None and user_id != own.user_id:
+                    session.send(self.presence(user_id, occupant.standing))
+            codes = [100, 110]
+            if self.nicks.of(own.user_id) != asked:
+                codes.append(210)
+            if created:
+                codes.append(201)
+            session.send(self.presence(own.user_id, own.standing, *codes))
+            for message in told:
+                session.send(message)
+            session.send(self._subject())
+            self.sessions[session] = asked
+
+    async def _history(self, session: Session, span: past.Span) -> list[Element]:
+        services = self._services
+
+        def read(conn: Connection) -> tuple[Sequence[Event], dict[EventNid, Around]]:
+            page = past.page(conn, services, session.who, [self.room], span)
+            return page.events, gather(conn, services, self._chats.memory, page.events)
+
+        events, around = await services.db.read(read)
+        stanzas_ = [self.message(event, around[event.nid]) for event in events]
+        return [
+            stanza.add(past.delay(event, self.jid))
+            for event, stanza in zip(events, stanzas_, strict=True)
+            if stanza is not None
+        ]
+
+    def _subject(self) -> Element:
+        topic = self.facts.topic
+        subject = Element("subject", "jabber:client", None, self.facts.view.topic or "")
+        sender = self.address(topic.sender) if topic is not None else self.jid
+        message = Element("message", "jabber:client", {"from": str(sender), "type": "groupchat"}, subject)
+        if topic is not None:
+            message.attributes["id"] = topic.event_id
+            message.add(past.delay(topic, self.jid))
+        return message
+
+    # What happens
+
+    async def catch_up(self, until: int) -> None:
+        """Tell everything up to a position that was not told yet."""
+        async with self.lock:
+            await self._catch_up(until)
+
+    async def _catch_up(self, until: int) -> None:
+        if until <= self.position:
+            return
+        services, since = self._services, self.position
+        found = services.receipts.recent.since(self.room, since)
+        receipts = services.receipts.recent.receipts_since(self.room, since) if self._tells_readers else []
+        if found == [] and not receipts:
+            self.position = until
+            return
+
+        def read(conn: Connection) -> tuple[list[Event], dict[EventNid, Around], RoomFacts | None]:
+            loaded = found
+            if loaded is None:
+                loaded = services.history.events.in_room(conn, self.room, after=since, until=until, limit=MOST_EVENTS)
+            new = [
+                event for event in loaded
+                if event.status is Status.ACCEPTED and event.place is not None and event.place <= until
+            ]  # fmt: skip
+            state = any(event.is_state for event in new)
+            facts = room_facts.load(conn, services, self.room) if state else self.facts
+            return new, gather(conn, services, self._chats.memory, new), facts
+
+        events, around, facts = await services.db.read(read)
+        # Who cannot be told now will not be told later: what follows only sends.
+        self.position = until
+        self.facts = facts or self.facts
+        for event in events:
+            self._tell(event, around[event.nid])
+        for receipt in receipts:
+            reader = next((one for one in self.occupants.values() if one.user == receipt.user), None)
+            if receipt.kind is ReceiptKind.READ and reader is not None:
+                self._displayed(reader.user_id, receipt.event_id)
+
+    def tell_typing(self, typing: Collection[UserID], before: Collection[UserID]) -> None:
+        """Tell who types, and who no longer does."""
+        if not self._tells_readers:
+            return
+        for user_id in {*typing, *before} & self.occupants.keys():
+            if (user_id in typing) == (user_id in before):
+                continue
+            state = Element("composing" if user_id in typing else "paused", CHAT_STATES)
+            self._broadcast(self._groupchat(user_id, None, [state]), user_id, but=user_id)
+
+    def message(self, event: Event, around: Around) -> Element | None:
+        """Return an event as a message in the room, None for one that is not shown."""
+        parts = show(
+            event, around, in_room=True, link=self._chats.link, address=lambda of: str(self.address(of.sender)),
+            archived=True,
+        )  # fmt: skip
+        if parts is None:
+            return None
+        by_room = spoken_by_room(event, around)
+        stanza = self._groupchat(None if by_room else event.sender, around.stanza_id, parts)
+        return stanza.add(Element("stanza-id", STANZA_ID, {"by": str(self.jid), "id": event.event_id}))
+
+    @property
+    def _tells_readers(self) -> bool:
+        return self.facts.members_only and len(self.occupants) <= MOST_READERS
+
+    def _groupchat(self, user_id: UserID | None, stanza_id: str | None, parts: Iterable[Element]) -> Element:
+        sender = self.jid if user_id is None else self.address(user_id)
+        attributes = {"from": str(sender), "type": "groupchat", "id": stanza_id}
+        stanza = Element("message", "jabber:client", attributes, *parts)
+        if user_id is not None:
+            stanza.add(Element("occupant-id", OCCUPANT_ID, {"id": occupant_id(self.room_id, user_id)}))
+        return stanza
+
+    def _tell(self, event: Event, around: Around) -> None:
+        if event.type in KINDS:
+            stanza = self.message(event, around)
+            if stanza is not None and (event.redacted_by is None or event.type == "m.room.redaction"):
+                self._show(event.sender)
+                self._broadcast(stanza, event.sender)
+        elif event.type == "m.room.member" and event.state_key is not None:
+            self._member(event, UserID(event.state_key))
+        elif event.type == room_facts.POWER_LEVELS:
+            self._levels()
+        elif event.type == "m.room.topic":
+            subject = Element("subject", "jabber:client", None, self.facts.view.topic or "")
+            stanza = self._groupchat(event.sender, event.event_id, [subject])
+            stanza.add(Element("stanza-id", STANZA_ID, {"by": str(self.jid), "id": event.event_id}))
+            self._broadcast(stanza, event.sender)
+        elif event.type in _CONFIGURATION:
+            # https://xmpp.org/extensions/xep-0045.html#roomconfig-notify
+            status = Element("status", MUC_USER, {"code": "104"})
+            self._broadcast(self._groupchat(None, None, [Element("x", MUC_USER, None, status)]), None)
+
+    def _displayed(self, user_id: UserID, event_id: EventID) -> None:
+        marker = Element("displayed", MARKERS, {"id": event_id})
+        self._broadcast(self._groupchat(user_id, None, [marker]), user_id, but=user_id)
+
+    def _show(self, user_id: UserID) -> None:
+        """Show somebody who was in a large room unseen, before they say something."""
+        occupant = self.occupants.get(user_id)
+        if occupant is not None and user_id not in self.shown:
+            self.shown.add(user_id)
+            self._broadcast(self.presence(user_id, occupant.standing), user_id)
+
+    def _member(self, event: Event, user_id: UserID) -> None:
+        membership = event.content.get("membership")
+        occupant = self.occupants.get(user_id)
+        if membership == Membership.JOIN:
+            name = event.content.get("displayname")
+            display_name = name if isinstance(name, str) else None
+            if occupant is None:
+                self.add(user_id, event.sender_nid, display_name)
+                self.shown.add(user_id)
+                self._present(self.occupants[user_id])
+            elif occupant.display_name != display_name:
+                self._rename(occupant, display_name)
+        elif occupant is not None:
+            self._gone(event, occupant, banned=membership == Membership.BAN)
+
+    def _present(self, occupant: Occupant, *codes: int) -> None:
+        self._broadcast(self.presence(occupant.user_id, occupant.standing, *codes), None, but=occupant.user_id)
+        for session in self.own_sessions(occupant.user_id):
+            session.send(self.presence(occupant.user_id, occupant.standing, *codes, 110))
+
+    def _rename(self, occupant: Occupant, display_name: str | None) -> None:
+        """https://xmpp.org/extensions/xep-0045.html#changenick."""
+        user_id, old = occupant.user_id, self.address(occupant.user_id)
+        occupant.display_name = display_name
+        nick = self.nicks.give(user_id, display_name)
+        if nick == old.resource:
+            return
+        change = self.presence(user_id, occupant.standing, 303, gone=True, nick=nick, address=old)
+        self._broadcast(change, None, but=user_id)
+        for session in self.own_sessions(user_id):
+            session.send(self.presence(user_id, occupant.standing, 303, 110, gone=True, nick=nick, address=old))
+        self._present(occupant)
+
+    def _gone(self, event: Event, occupant: Occupant, *, banned: bool) -> None:
+        """Somebody has left, was removed or banned: https://xmpp.org/extensions/xep-0045.html#kick and #ban."""
+        user_id, address = occupant.user_id, self.address(occupant.user_id)
+        codes: list[int] = []
+        children: list[Element] = []
+        if event.sender != user_id:
+            codes.append(301 if banned else 307)
+            actor = {
+                "nick": self.address(event.sender).resource,
+                "jid": str(self._chats.addresses.of_user(event.sender)),
+            }
+            children.append(Element("actor", MUC_USER, actor))
+        reason = event.content.get("reason")
+        if isinstance(reason, str) and reason:
+            children.append(Element("reason", MUC_USER, None, reason))
+        standing = Standing(Affiliation.OUTCAST if banned else Affiliation.NONE, Role.NONE)
+        del self.occupants[user_id]
+        self.nicks.drop(user_id)
+        self.shown.discard(user_id)
+        gone = self.presence(user_id, standing, *codes, gone=True, children=children, address=address)
+        self._broadcast(gone, None, but=user_id)
+        for session in self.own_sessions(user_id):
+            session.send(self.presence(user_id, standing, *codes, 110, gone=True, children=children, address=address))
+            self._chats.accounts.kept(Occupancies).left(session, self)
+
+    def _levels(self) -> None:
+        for user_id, occupant in self.occupants.items():
+            standing = standing_of(self.facts.levels, user_id, Membership.JOIN)
+            if standing != occupant.standing:
+                occupant.standing = standing
+                self.shown.add(user_id)
+                self._present(occupant)
+
+    def _broadcast(self, stanza: Element, sender: UserID | None, *, but: UserID | None = None) -> None:
+        """Send something to all, but for the sessions of one user, and of those who ignore its sender."""
+        for session in list(self.sessions):
+            if but is not None and session.who.user_id == but:
+                continue
+            if sender is not None and sender in (self._services.account_data.known_ignored(session.who.user) or ()):
+                continue
+            session.send(stanza.with_attributes(to=str(session.jid)))
+
+
+@dataclass(slots=True)
+class _Place:
+    """The rooms that a session is in."""
+
+    hubs: dict[str, Hub] = field(default_factory=dict)
+
+
+class Occupancies:
+    """All rooms in which a session is."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        """Start with nobody in a room."""
+        self._chats = accounts.kept(Chats)
+        self._hubs: dict[str, Hub] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._typing: dict[str, set[UserID]] = {}
+
+    def of(self, session: Session, jid: Jid) -> Hub | None:
+        """Return the room at a JID if a session is in it."""
+        return session.kept(_Place).hubs.get(jid.local or "")
+
+    async def hub(self, jid: Jid, room: RoomNid) -> Hub:
+        """Return the room at a JID, for somebody to enter. Raises `StanzaError`."""
+        name = jid.local or ""
+        async with self._opening.setdefault(name, asyncio.Lock()):
+            found = self._hubs.get(name)
+            if found is None or found.room != room:
+                found = self._hubs[name] = await Hub.open(self._chats, jid.bare, room)
+        self._opening.pop(name, None)
+        return found
+
+    def entered(self, session: Session, hub: Hub) -> None:
+        """Remember that a session is in a room."""
+        session.kept(_Place).hubs[hub.jid.local or ""] = hub
+        self._hubs[hub.jid.local or ""] = hub
+
+    def left(self, session: Session, hub: Hub) -> None:
+        """Forget that a session is in a room."""
+        name = hub.jid.local or ""
+        hub.sessions.pop(session, None)
+        session.kept(_Place).hubs.pop(name, None)
+        if not hub.sessions and self._hubs.get(name) is hub:
+            del self._hubs[name]
+            self._typing.pop(name, None)
+
+    def end(self, session: Session) -> None:
+        """Forget a session that has ended. Nobody is told: the user is still in the rooms."""
+        for hub in list(session.kept(_Place).hubs.values()):
+            self.left(session, hub)
+
+    def count(self, session: Session) -> int:
+        """Return in how many rooms a session is."""
+        return len(session.kept(_Place).hubs)
+
+    async def catch_up(self, account: Account, news: News) -> None:
+        """Let the rooms in which a user is tell what is new."""
+        hubs = {hub for session in account.sessions.values() for hub in session.kept(_Place).hubs.values()}
+        changed = set(news.rooms)
+        for hub in hubs:
+            if news.personal or hub.room in changed:
+                await hub.catch_up(news.until)
+        if hubs and news.ephemeral_until > news.ephemeral_since:
+            typing = self._chats.services.typing.since(news.ephemeral_since, {hub.room for hub in hubs})
+            for hub in hubs:
+                if hub.room in typing:
+                    name = hub.jid.local or ""
+                    now = set(typing[hub.room])
+                    hub.tell_typing(now, self._typing.get(name, set()))
+                    self._typing[name] = now

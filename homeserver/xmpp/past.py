@@ -1,0 +1,70 @@
+"""The messages of chats that are past, as far as a user may see them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.jid import Jid
+from homeserver.model.accounts import Requester
+from homeserver.model.events import Event
+from homeserver.model.nids import RoomNid
+from homeserver.services import Services
+from homeserver.storage import chat_archive
+from homeserver.storage.events import in_order
+from homeserver.xmpp.surroundings import KINDS, stamp
+
+DELAY = "urn:xmpp:delay"
+MOST_LOOKED_AT = 1000
+"""Events that one page looks at, at most, in search of those that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which part of the past is wanted: places, times, how much, from which end."""
+
+    limit: int
+    newest_first: bool = True
+    after: int | None = None
+    until: int | None = None
+    since_ms: int | None = None
+    before_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events in the order of their places, and whether there are no more in the direction looked."""
+
+    events: Sequence[Event]
+    complete: bool
+
+
+def page(conn: Connection, services: Services, who: Requester, rooms: Sequence[RoomNid], span: Span) -> Page:
+    """Return a page of what was said in rooms that a user is in, or was in."""
+    history = services.history
+    kinds = [nid for kind in KINDS if (nid := history.names.type(conn, kind)) is not None]
+    ignored = services.account_data.ignored(conn, [who.user])[who.user]
+    found: list[Event] = []
+    after, until, looked_at, complete = span.after, span.until, 0, False
+    while not complete and len(found) <= span.limit and looked_at < MOST_LOOKED_AT:
+        nids = chat_archive.page(
+            conn, rooms, kinds, after=after, until=until, since_ms=span.since_ms, before_ms=span.before_ms,
+            limit=span.limit + 1, newest_first=span.newest_first,
+        ) if kinds and rooms else []  # fmt: skip
+        batch = in_order(history.events.by_nids(conn, nids), nids)
+        found += [each.event for each in history.visibility.seen(conn, who.user, who.user_id, batch, ignored)]
+        looked_at += len(batch)
+        complete = len(batch) <= span.limit
+        if batch and span.newest_first:
+            until = batch[-1].at - 1
+        elif batch:
+            after = batch[-1].at
+    complete = complete and len(found) <= span.limit
+    shown = found[: span.limit]
+    return Page(shown[::-1] if span.newest_first else shown, complete)
+
+
+def delay(event: Event, by: Jid | None) -> Element:
+    """Return when an event happened: https://xmpp.org/extensions/xep-0203.html."""
+    return Element("delay", DELAY, {"from": str(by) if by is not None else None, "stamp": stamp(event.sent_at)})
