@@ -66,6 +66,7 @@ from homeserver.services.policy.own import OwnPolicy
 from homeserver.services.policy.rules import PolicyRules
 from homeserver.services.policy.signing import PolicySigning
 from homeserver.services.presence import Presence
+from homeserver.services.private_xml import PrivateXml
 from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
@@ -86,6 +87,7 @@ from homeserver.services.room_state import RoomState
 from homeserver.services.room_tellings import RoomTellings
 from homeserver.services.room_views import RoomViews
 from homeserver.services.rooms import Rooms
+from homeserver.services.rosters import Rosters
 from homeserver.services.scram import Scram
 from homeserver.services.secrets import Secrets
 from homeserver.services.server_access import ServerAccess
@@ -407,6 +409,8 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         cross_signing=encryption.cross_signing,
         remote_devices=encryption.remote_devices,
         profiles=profiles,
+        rosters=Rosters(db, names),
+        private_xml=PrivateXml(db),
         typing=typing,
         presence=presence,
         user_directory=UserDirectory(db),

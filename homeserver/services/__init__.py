@@ -35,6 +35,7 @@ from homeserver.services.openid import OpenId
 from homeserver.services.outgoing import Outgoing
 from homeserver.services.policy.signing import PolicySigning
 from homeserver.services.presence import Presence
+from homeserver.services.private_xml import PrivateXml
 from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
@@ -46,6 +47,7 @@ from homeserver.services.registration_tokens import RegistrationTokens
 from homeserver.services.relations import Relations
 from homeserver.services.room_state import RoomState
 from homeserver.services.rooms import Rooms
+from homeserver.services.rosters import Rosters
 from homeserver.services.scram import Scram
 from homeserver.services.secrets import Secrets
 from homeserver.services.server_keys import ServerKeys
@@ -116,6 +118,8 @@ class Services:
     cross_signing: CrossSigning
     remote_devices: RemoteDevices
     profiles: Profiles
+    rosters: Rosters
+    private_xml: PrivateXml
     sync: Sync
     typing: Typing
     presence: Presence

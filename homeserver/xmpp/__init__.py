@@ -7,24 +7,61 @@ here, in the order of the calls.
 from collections.abc import Mapping, Sequence
 
 from federation.core.xmpp.element import Element
-from homeserver.xmpp import ping
+from homeserver.xmpp import (
+    blocking,
+    carbons,
+    csi,
+    disco,
+    establishing,
+    ping,
+    presence,
+    private,
+    resumption,
+    roster,
+    software,
+    vcard,
+)
 from homeserver.xmpp.accounts import Hook, OnNews
+from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.connection import Nonza
-from homeserver.xmpp.router import Extension
+from homeserver.xmpp.router import Extension, Identity
 
-MODULES: Sequence[Extension] = (ping,)
+MODULES: Sequence[Extension] = (
+    establishing,
+    disco,
+    ping,
+    software,
+    roster,
+    presence,
+    blocking,
+    carbons,
+    private,
+    vcard,
+)
+
+IDENTITIES: Mapping[Place, Sequence[Identity]] = {
+    Place.SERVER: (Identity("server", "im", software.NAME),),
+    Place.ACCOUNT: (Identity("account", "registered"),),
+    Place.GATEWAY: (Identity("gateway", "matrix", "Users of other Matrix servers"),),
+}
+"""What each place is; a place without is not told of."""
 
 BEGUN: Sequence[Hook] = ()
 """When a resource is bound, before the client knows."""
 
-ENDED: Sequence[Hook] = ()
+ENDED: Sequence[Hook] = (presence.ended, resumption.ended)
 """When a session has ended for good: not when only its connection broke and it can be resumed."""
 
-NEWS: Sequence[OnNews] = ()
+NEWS: Sequence[OnNews] = (roster.news, presence.news, blocking.news)
 """When something has changed for a user who has sessions here."""
 
-NONZAS: Mapping[tuple[str, str], Nonza] = {}
+NONZAS: Mapping[tuple[str, str], Nonza] = {**resumption.NONZAS, **csi.NONZAS}
 """What handles elements beside stanzas, by namespace and name."""
 
-STREAM_FEATURES: Sequence[Element] = ()
+STREAM_FEATURES: Sequence[Element] = (
+    establishing.STREAM_FEATURE,
+    roster.STREAM_FEATURE,
+    resumption.STREAM_FEATURE,
+    csi.STREAM_FEATURE,
+)
 """What is offered to users who are logged in, besides binding a resource."""

@@ -100,6 +100,7 @@ class Accounts:
     begun: Sequence[Hook]
     ended: Sequence[Hook]
     news: Sequence[OnNews]
+    started_at: float = field(init=False)
     _by_user: dict[UserNid, Account] = field(default_factory=dict)
     _by_jid: dict[Jid, Account] = field(default_factory=dict)
     _ending: dict[Jid, asyncio.Task[None]] = field(default_factory=dict)
@@ -108,6 +109,7 @@ class Accounts:
 
     def __post_init__(self) -> None:
         """Hear of devices that are logged out."""
+        self.started_at = self.services.clock.monotonic()
         self.services.sessions.on_forget.append(self._look_again)
 
     def kept(self, kind: Callable[["Accounts"], T]) -> T:

@@ -263,9 +263,10 @@ class Connection:
             return
         session = self.session
         if session is not None:
-            await session.receive(element)
-            if session.unacknowledged is not None:
-                session.unacknowledged.handled()
+            async with session.handling:
+                await session.receive(element)
+                if session.unacknowledged is not None:
+                    session.unacknowledged.handled()
 
     # The end
 

@@ -14,9 +14,9 @@
 What a module claims in `FEATURES` stands in disco of that place; claim only what `HANDLERS` does.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import structlog
 
@@ -49,6 +49,14 @@ Key: TypeAlias = tuple[Place, Kind, str, str]
 Handler: TypeAlias = "Callable[[Session, Element], Awaitable[Element | None]]"
 
 
+class Identity(NamedTuple):
+    """What an address is, in the words of https://xmpp.org/registrar/disco-categories.html."""
+
+    category: str
+    type: str
+    name: str = ""
+
+
 class Extension(Protocol):
     """What a module of an extension exports."""
 
@@ -66,8 +74,9 @@ class Extension(Protocol):
 class Router:
     """Knows what handles a stanza."""
 
-    def __init__(self, modules: Iterable[Extension]) -> None:
-        """Take the handlers of all modules. Raises ValueError where two claim the same."""
+    def __init__(self, modules: Iterable[Extension], identities: Mapping[Place, Sequence[Identity]]) -> None:
+        """Take the handlers of all modules, and what each place is. Raises ValueError where two claim the same."""
+        self.identities = identities
         self._handlers: dict[Key, Handler] = {}
         self.features: dict[Place, list[str]] = {place: [] for place in Place}
         for module in modules:

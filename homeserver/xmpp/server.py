@@ -15,6 +15,7 @@ from homeserver.xmpp.accounts import Accounts
 from homeserver.xmpp.addresses import Addresses
 from homeserver.xmpp.certificate import Certificate, open_certificate
 from homeserver.xmpp.connection import Welcome
+from homeserver.xmpp.disco import capabilities
 from homeserver.xmpp.listener import listen
 from homeserver.xmpp.router import Router
 from homeserver.xmpp.websocket import routes_of
@@ -30,11 +31,11 @@ class XmppServer:
         self._services = services
         self._options = services.config.xmpp
         self.addresses = Addresses.of(parse_server_name(services.config.server_name))
-        router = Router(xmpp.MODULES)
+        router = Router(xmpp.MODULES, xmpp.IDENTITIES)
         self.accounts = Accounts(services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS)
         settings = Settings(
             self.addresses.domain,
-            xmpp.STREAM_FEATURES,
+            (*xmpp.STREAM_FEATURES, capabilities(router, services.config.support)),
             frozenset(namespace for namespace, _ in xmpp.NONZAS),
             services.ids.token,
         )

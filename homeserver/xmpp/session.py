@@ -28,13 +28,13 @@ from federation.core.xmpp.jid import Jid
 from homeserver.errors import LimitExceeded
 from homeserver.model.accounts import Requester
 from homeserver.services import Services
-from homeserver.xmpp.addresses import Addresses
+from homeserver.xmpp.addresses import Addresses, Place
+from homeserver.xmpp.unacknowledged import REQUEST, Unacknowledged
 
 if TYPE_CHECKING:
     from homeserver.xmpp.accounts import Account, Accounts
     from homeserver.xmpp.connection import Connection
     from homeserver.xmpp.holding import Filter
-    from homeserver.xmpp.unacknowledged import Unacknowledged
 
 log = structlog.get_logger()
 
@@ -70,6 +70,8 @@ class Session:
         self.lingers: Callable[[Session], None] | None = None
         """What is told when the connection breaks, if the session stays to be resumed; without, it ends."""
         self.ended = False
+        self.handling = asyncio.Lock()
+        """Held while a stanza of the client is handled."""
         self._kept: dict[type[Any], Any] = {}
         self._asked: OrderedDict[str, tuple[Jid | None, asyncio.Future[Element]]] = OrderedDict()
 
@@ -104,6 +106,13 @@ class Session:
             return
         if self.connection is not None:
             self.connection.send(element)
+            if self.unacknowledged is not None and self.unacknowledged.asks():
+                self.connection.send(REQUEST)
+
+    def place_of(self, stanza: Element) -> Place:
+        """Return what a stanza of this session is sent to."""
+        to = stanza.get("to")
+        return self.addresses.place(self.jid, Jid.parse(to) if to is not None else None)
 
     async def ask(self, payload: Element, *, from_: Jid | None = None, type_: str = "get") -> Element:
         """Send an iq to the client and return its answer, a result or an error. Raises TimeoutError."""

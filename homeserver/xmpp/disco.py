@@ -1,0 +1,139 @@
+"""What there is at an address, and what it can do: https://xmpp.org/extensions/xep-0030.html.
+
+All answers are made of the tables of `homeserver.xmpp`; rooms and those in them answer for themselves. The server tells
+a hash of its answer when a stream begins, so that clients ask once: https://xmpp.org/extensions/xep-0115.html.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.errors import StanzaCondition, StanzaError
+from federation.core.xmpp.stanza import payload_of, result
+from homeserver.config.schema import Support
+from homeserver.xmpp.addresses import Addresses, Place
+from homeserver.xmpp.router import Handler, Identity, Key, Kind, Router
+from homeserver.xmpp.session import Session
+
+INFO = "http://jabber.org/protocol/disco#info"
+ITEMS = "http://jabber.org/protocol/disco#items"
+CAPS = "http://jabber.org/protocol/caps"
+FORMS = "jabber:x:data"
+CONTACTS = "http://jabber.org/network/serverinfo"
+"""https://xmpp.org/extensions/xep-0157.html"""
+SOFTWARE = "https://isthmus.example/"
+"""The node of the server's capabilities."""
+
+PLACES = (Place.SERVER, Place.ACCOUNT, Place.GATEWAY, Place.ROOMS, Place.UPLOADS)
+
+
+async def info(session: Session, iq: Element) -> Element:
+    """Tell what an address of the server is and can do."""
+    router = session.accounts.router
+    place = _place(session, iq)
+    if not router.identities.get(place):
+        raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE)
+    query = Element("query", INFO, {"node": payload_of(iq).get("node")})
+    query.add(*_described(router, place, session.services.config.support))
+    node = query.get("node")
+    if node is not None and (place is not Place.SERVER or node != f"{SOFTWARE}#{_hash(query)}"):
+        raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
+    return result(iq, query)
+
+
+async def items(session: Session, iq: Element) -> Element:
+    """Tell which addresses there are below an address of the server."""
+    place = _place(session, iq)
+    asked = payload_of(iq)
+    if asked.get("node") is not None:
+        raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
+    query = Element("query", ITEMS)
+    if place is Place.SERVER:
+        router = session.accounts.router
+        for other, domain in _services(session.addresses):
+            for identity in router.identities.get(other, ())[:1]:
+                query.add(Element("item", ITEMS, {"jid": domain, "name": identity.name or None}))
+    return result(iq, query)
+
+
+FEATURES: Mapping[Place, tuple[str, ...]] = {}
+"""That it answers is in every answer."""
+HANDLERS: Mapping[Key, Handler] = {
+    **{(place, Kind.GET, INFO, "query"): info for place in PLACES},
+    # What rooms there are is told by what knows rooms.
+    **{(place, Kind.GET, ITEMS, "query"): items for place in PLACES if place is not Place.ROOMS},
+}
+
+
+def capabilities(router: Router, support: Support) -> Element:
+    """Return the feature of a stream by which clients know what the server can do."""
+    described = Element("query", INFO).add(*_described(router, Place.SERVER, support))
+    return Element("c", CAPS, {"hash": "sha-1", "node": SOFTWARE, "ver": _hash(described)})
+
+
+def form(kind: str, fields: Iterable[tuple[str, Sequence[str]]], *, type_: str = "result") -> Element:
+    """Return a data form with values only: https://xmpp.org/extensions/xep-0128.html."""
+    made = Element("x", FORMS, {"type": type_})
+    hidden = Element("field", FORMS, {"var": "FORM_TYPE", "type": "hidden"}, Element("value", FORMS, {}, kind))
+    made.add(hidden)
+    for name, values in fields:
+        made.add(Element("field", FORMS, {"var": name}, *(Element("value", FORMS, {}, value) for value in values)))
+    return made
+
+
+def identity_element(identity: Identity) -> Element:
+    """Return an identity as disco tells it."""
+    attributes = {"category": identity.category, "type": identity.type, "name": identity.name or None}
+    return Element("identity", INFO, attributes)
+
+
+def feature_elements(features: Iterable[str]) -> list[Element]:
+    """Return features as disco tells them, each once."""
+    return [Element("feature", INFO, {"var": feature}) for feature in dict.fromkeys(features)]
+
+
+def _described(router: Router, place: Place, support: Support) -> list[Element]:
+    found = [identity_element(identity) for identity in router.identities.get(place, ())]
+    found += feature_elements([INFO, ITEMS, *router.features[place]])
+    contacts = _contacts(support)
+    if place is Place.SERVER and contacts:
+        found.append(form(CONTACTS, contacts))
+    return found
+
+
+def _contacts(support: Support) -> list[tuple[str, list[str]]]:
+    fields = [
+        ("admin-addresses", [f"mailto:{support.admin_email}"] if support.admin_email else []),
+        ("security-addresses", [f"mailto:{support.security_email}"] if support.security_email else []),
+        ("support-addresses", [support.page] if support.page else []),
+    ]
+    return [(name, values) for name, values in fields if values]
+
+
+def _services(addresses: Addresses) -> Sequence[tuple[Place, str]]:
+    return (
+        (Place.ROOMS, addresses.rooms),
+        (Place.UPLOADS, addresses.uploads),
+        (Place.GATEWAY, addresses.gateway),
+    )
+
+
+def _place(session: Session, iq: Element) -> Place:
+    return session.place_of(iq)
+
+
+def _hash(query: Element) -> str:
+    """Return the hash of an answer: https://xmpp.org/extensions/xep-0115.html#ver."""
+    identities = sorted(
+        f"{one.get('category')}/{one.get('type')}//{one.get('name') or ''}<" for one in query.find_all("identity")
+    )
+    features = sorted(f"{one.get('var')}<" for one in query.find_all("feature"))
+    forms = []
+    for one in query.find_all("x", FORMS):
+        fields = {field.get("var") or "": [value.text for value in field.find_all("value")] for field in one.elements()}
+        kind = "".join(fields.pop("FORM_TYPE", []))
+        listed = [f"{name}<" + "".join(f"{value}<" for value in sorted(fields[name])) for name in sorted(fields)]
+        forms.append(f"{kind}<" + "".join(listed))
+    text = "".join(identities + features + sorted(forms))
+    return base64.b64encode(hashlib.sha1(text.encode(), usedforsecurity=False).digest()).decode()

@@ -1,0 +1,193 @@
+"""Who is there, both ways: https://www.rfc-editor.org/rfc/rfc6121#section-4.
+
+A user with an available session is online in Matrix. A contact who is online in Matrix, and has no session of XMPP, is
+shown with the resource `matrix`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from federation.core.errors import InvalidIdentifier
+from federation.core.ids import UserID, parse_user_id
+from federation.core.xmpp import namespaces
+from federation.core.xmpp import stanza as stanzas
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.errors import StanzaCondition, StanzaError
+from federation.core.xmpp.jid import Jid
+from homeserver.errors import MatrixError
+from homeserver.model.presence import PresenceState
+from homeserver.services.presence import Device
+from homeserver.xmpp import roster
+from homeserver.xmpp.accounts import Account, News
+from homeserver.xmpp.addresses import Place
+from homeserver.xmpp.router import Kind
+from homeserver.xmpp.session import Session
+
+MATRIX = "matrix"
+"""The resource of whoever is online in Matrix only."""
+AWAY = ("away", "xa")
+LONGEST_STATUS = 1000
+
+
+@dataclass(slots=True)
+class Online:
+    """What stands for a session among those that Matrix sees the user on."""
+
+    device: Device | None = None
+    shown: set[Jid] = field(default_factory=set)
+    """Contacts who are shown to the session as being in Matrix."""
+
+
+async def announce(session: Session, presence: Element) -> None:
+    """Take what a client says of its availability, and tell those who may know."""
+    kind = presence.get("type")
+    if kind == "unavailable":
+        await _go(session, presence)
+        return
+    if kind is not None:
+        # Subscriptions are to somebody: https://www.rfc-editor.org/rfc/rfc6121#section-3
+        raise StanzaError(StanzaCondition.BAD_REQUEST, "expected an address")
+    session.priority = _priority(presence)
+    first = session.presence is None
+    session.presence = presence.with_attributes(to=None)
+    await _tell_matrix(session, presence)
+    contacts = await _contacts(session)
+    _broadcast(session, session.presence, contacts)
+    if first:
+        _introduce(session, contacts)
+
+
+async def ended(session: Session) -> None:
+    """Tell those who may know that a session has ended."""
+    if session.presence is not None:
+        await _go(
+            session, Element(stanzas.PRESENCE, namespaces.CLIENT, {"from": str(session.jid), "type": "unavailable"})
+        )
+
+
+async def news(account: Account, told: News) -> None:
+    """Tell which contacts came or went in Matrix."""
+    available = account.available()
+    if not available or told.ephemeral_since == told.ephemeral_until:
+        return
+    found = _matrix_presence(available[0], told.ephemeral_since)
+    if not found:
+        return
+    contacts = await _contacts(available[0])
+    for user_id, content in found.items():
+        jid = contacts.get(user_id)
+        if jid is not None:
+            for session in available:
+                _show(session, jid, content)
+
+
+async def _go(session: Session, presence: Element) -> None:
+    if session.presence is None:
+        return
+    session.presence = None
+    session.services.presence.sync_ends(session.kept(Online).device)
+    session.kept(Online).device = None
+    _broadcast(session, presence.with_attributes(to=None), await _contacts(session))
+
+
+async def _tell_matrix(session: Session, presence: Element) -> None:
+    away = presence.text_of("show") in AWAY
+    state = PresenceState.UNAVAILABLE if away else PresenceState.ONLINE
+    online, service = session.kept(Online), session.services.presence
+    service.sync_ends(online.device)
+    online.device = await service.sync_begins(session.who, state)
+    status = (presence.text_of("status") or "")[:LONGEST_STATUS]
+    if status or away:
+        try:
+            await service.set(session.who, session.who.user_id, state, status or None)
+        except MatrixError:
+            # Presence is turned off; between XMPP clients it works all the same.
+            return
+
+
+async def _contacts(session: Session) -> dict[UserID, Jid]:
+    """Return the contacts who see the user, and whom the user sees."""
+    found = {}
+    for item in await roster.contacts(session):
+        user_id = session.addresses.user(Jid.parse(item.jid)) if item.subscription == "both" else None
+        if user_id is not None:
+            found[user_id] = Jid.parse(item.jid)
+    return found
+
+
+def _broadcast(session: Session, presence: Element, contacts: Mapping[UserID, Jid]) -> None:
+    for other in session.account.available():
+        other.send(presence.with_attributes(to=str(other.jid)))
+    for jid in contacts.values():
+        account = session.accounts.at(jid)
+        for theirs in account.available() if account is not None else ():
+            theirs.send(presence.with_attributes(to=str(theirs.jid)))
+
+
+def _introduce(session: Session, contacts: Mapping[UserID, Jid]) -> None:
+    """Tell a session that has just become available who else is there."""
+    for other in session.account.others(session):
+        if other.presence is not None:
+            session.send(other.presence.with_attributes(to=str(session.jid)))
+    online = _matrix_presence(session, 0)
+    for user_id, jid in contacts.items():
+        account = session.accounts.at(jid)
+        theirs = account.available() if account is not None else []
+        for one in theirs:
+            if one.presence is not None:
+                session.send(one.presence.with_attributes(to=str(session.jid)))
+        if not theirs and user_id in online:
+            _show(session, jid, online[user_id])
+
+
+def _matrix_presence(session: Session, since: int) -> dict[UserID, Mapping[str, Any]]:
+    """Return what changed of others whom the user sees, after a serial; of those in XMPP their sessions tell more."""
+    rooms = session.services.live.rooms_of(session.who.user) or set()
+    found = {}
+    for raw in session.services.presence.since(since, session.who.user, rooms):
+        event = orjson.loads(raw)
+        try:
+            user_id = parse_user_id(event["sender"])
+            account = session.accounts.at(session.addresses.of_user(user_id))
+        except InvalidIdentifier:
+            continue
+        if user_id != session.who.user_id and (account is None or not account.available()):
+            found[user_id] = event["content"]
+    return found
+
+
+def _show(session: Session, jid: Jid, content: Mapping[str, Any]) -> None:
+    """Show the presence of a contact in Matrix; that somebody is gone only if they were shown."""
+    state, shown = content.get("presence"), session.kept(Online).shown
+    kind = "unavailable" if state == PresenceState.OFFLINE else None
+    if kind is None:
+        shown.add(jid)
+    elif jid in shown:
+        shown.discard(jid)
+    else:
+        return
+    presence = stanzas.presence(session.jid, from_=jid.with_resource(MATRIX), type_=kind)
+    if state == PresenceState.UNAVAILABLE:
+        presence.add(Element("show", namespaces.CLIENT, {}, "away"))
+    status = content.get("status_msg")
+    if isinstance(status, str) and status:
+        presence.add(Element("status", namespaces.CLIENT, {}, status))
+    session.send(presence)
+
+
+def _priority(presence: Element) -> int:
+    text = presence.text_of("priority") or "0"
+    try:
+        priority = int(text)
+    except ValueError as error:
+        raise StanzaError(StanzaCondition.BAD_REQUEST, "priority: expected a number") from error
+    if not -128 <= priority <= 127:
+        raise StanzaError(StanzaCondition.BAD_REQUEST, "priority: expected -128 to 127")
+    return priority
+
+
+FEATURES: dict[Place, tuple[str, ...]] = {}
+HANDLERS = {(Place.ACCOUNT, Kind.PRESENCE, namespaces.CLIENT, stanzas.PRESENCE): announce}

@@ -1,0 +1,129 @@
+"""Rosters: https://www.rfc-editor.org/rfc/rfc6121#section-2."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from federation.core.errors import InvalidIdentifier
+from federation.core.ids import UserID
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.errors import StanzaCondition, StanzaError
+from federation.core.xmpp.jid import Jid
+from federation.core.xmpp.stanza import payload_of, request, result
+from homeserver.model.rosters import RosterItem
+from homeserver.xmpp.accounts import Account, News
+from homeserver.xmpp.addresses import Place
+from homeserver.xmpp.router import Kind
+from homeserver.xmpp.session import Session
+
+ROSTER = "jabber:iq:roster"
+VERSIONING = "urn:xmpp:features:rosterver"
+STREAM_FEATURE = Element("ver", VERSIONING)
+LONGEST_NAME = 1023
+MOST_GROUPS = 50
+
+
+@dataclass(slots=True)
+class Shown:
+    """The roster as a session has it, once it has asked for it: it is told of changes from then on."""
+
+    items: dict[str, RosterItem] | None = None
+
+
+async def get(session: Session, iq: Element) -> Element:
+    """Return the roster; nothing if the client has it already: https://www.rfc-editor.org/rfc/rfc6121#section-2.6."""
+    items = await contacts(session)
+    session.kept(Shown).items = {item.jid: item for item in items}
+    known = payload_of(iq).get("ver")
+    version = _version(items)
+    if known is not None and known == version:
+        return result(iq)
+    return result(iq, Element("query", ROSTER, {"ver": version}, *map(_element, items)))
+
+
+async def change(session: Session, iq: Element) -> Element:
+    """Add, change or remove one contact: https://www.rfc-editor.org/rfc/rfc6121#section-2.1.5."""
+    query = payload_of(iq)
+    items = list(query.find_all("item"))
+    if len(items) != 1:
+        raise StanzaError(StanzaCondition.BAD_REQUEST, "a roster is changed item by item")
+    item = items[0]
+    jid = _contact(session, item)
+    rosters = session.services.rosters
+    if item.get("subscription") == "remove":
+        await rosters.remove(session.who, str(jid), session.addresses.user(jid))
+    else:
+        name = item.get("name") or None
+        groups = [group.text for group in item.find_all("group")]
+        if len(groups) != len(set(groups)) or len(groups) > MOST_GROUPS:
+            raise StanzaError(StanzaCondition.BAD_REQUEST, "the groups of a contact differ, and are few")
+        if any(not group for group in groups) or any(len(text) > LONGEST_NAME for text in (*groups, name or "")):
+            raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "a name or a group is empty or too long")
+        await rosters.put(session.who, str(jid), name, groups)
+    await push_changes(session.account, session)
+    return result(iq)
+
+
+async def contacts(session: Session) -> Sequence[RosterItem]:
+    """Return the contacts of a session's user."""
+
+    def jid_of(user_id: UserID) -> str | None:
+        try:
+            return str(session.addresses.of_user(user_id))
+        except InvalidIdentifier:
+            return None
+
+    return await session.services.rosters.all(session.who, jid_of)
+
+
+async def push_changes(account: Account, by: Session) -> None:
+    """Tell the user's sessions that know the roster what is new: https://www.rfc-editor.org/rfc/rfc6121#section-2.1.6."""
+    now = {item.jid: item for item in await contacts(by)}
+    version = _version(list(now.values()))
+    for session in account.sessions.values():
+        shown = session.kept(Shown)
+        if shown.items is None:
+            continue
+        changed = [item for jid, item in now.items() if shown.items.get(jid) != item]
+        gone = [
+            Element("item", ROSTER, {"jid": jid, "subscription": "remove"}) for jid in shown.items if jid not in now
+        ]
+        shown.items = now
+        for element in (*map(_element, changed), *gone):
+            query = Element("query", ROSTER, {"ver": version}, element)
+            name = session.services.ids.letters(12)
+            # From the account, which is what no address means; clients refuse pushes from anybody else.
+            session.send(request(session.jid, query, type_="set", id_=name))
+
+
+async def news(account: Account, told: News) -> None:
+    """Tell of new and former direct chats."""
+    interested = [one for one in account.sessions.values() if one.kept(Shown).items is not None]
+    if told.personal and interested:
+        await push_changes(account, interested[0])
+
+
+def _contact(session: Session, item: Element) -> Jid:
+    try:
+        jid = Jid.parse(item.get("jid") or "")
+    except InvalidIdentifier as error:
+        raise StanzaError(StanzaCondition.BAD_REQUEST, f"jid: {error}") from error
+    if jid.bare == session.jid.bare:
+        raise StanzaError(StanzaCondition.NOT_ALLOWED, "nobody is their own contact")
+    return jid.bare
+
+
+def _element(item: RosterItem) -> Element:
+    attributes = {"jid": item.jid, "name": item.name, "subscription": item.subscription, "ask": item.ask}
+    return Element("item", ROSTER, attributes, *(Element("group", ROSTER, {}, group) for group in item.groups))
+
+
+def _version(items: Sequence[RosterItem]) -> str:
+    return sha256(repr(items).encode()).hexdigest()[:20]
+
+
+FEATURES: dict[Place, tuple[str, ...]] = {Place.SERVER: (ROSTER,)}
+HANDLERS = {
+    (Place.ACCOUNT, Kind.GET, ROSTER, "query"): get,
+    (Place.ACCOUNT, Kind.SET, ROSTER, "query"): change,
+}
