@@ -5,7 +5,7 @@ import pytest
 from federation.core.auth.receipt import VerdictKind
 from homeserver.services.intake import Gap
 from tests.support.intake import Guest
-from tests.support.rooms import ALICE, BOB, CAROL
+from tests.support.rooms import ALICE, BOB, CAROL, Room
 from tests.support.world import User, World
 
 
@@ -46,6 +46,24 @@ async def test_without_the_events_before_it_an_event_cannot_be_judged(guest: Gue
     with pytest.raises(Gap) as gap:
         await guest.take(message)
     assert gap.value.missing == {missed.event_id}
+
+
+async def test_what_was_sent_while_we_joined_needs_nothing_from_before(world: World, alice: User) -> None:
+    room = Room.public("11", joined=[BOB])
+    before = room.fork()
+    guest = await Guest.enter(world, alice, room)
+    meanwhile = before.says(BOB)
+    assert meanwhile.prev_events == room.events[room.heads[0]].prev_events
+    assert await guest.take(meanwhile) == VerdictKind.ACCEPTED
+    assert await guest.extremities() == {room.heads[0], meanwhile.event_id}
+    assert await guest.awaited() == set(meanwhile.prev_events)
+
+
+async def test_the_create_event_is_no_news(guest: Guest) -> None:
+    await guest.user.syncs()
+    assert await guest.take(guest.room.create) == VerdictKind.ACCEPTED
+    assert await guest.news() == []
+    assert await guest.state("m.room.create") == guest.room.create.content
 
 
 async def test_a_given_state_bridges_a_gap_and_what_comes_late_is_not_built_upon(guest: Guest) -> None:

@@ -86,8 +86,8 @@ class MissingEvents:
                 return
             gathered.events.update(new)
             cited = {prev for received in new.values() for prev in received.event.prev_events}
-            unplaced = await self.db.read(lambda conn, cited=cited: self.intake.unplaced(conn, cited))  # type: ignore[misc]
-            lacking = (lacking | unplaced) - gathered.events.keys()
+            lacking |= await self.db.read(lambda conn, cited=cited: self.intake.stateless(conn, room.nid, cited))  # type: ignore[misc]
+            lacking -= gathered.events.keys()
 
     async def authorise(self, room: Room, server: ServerName, gathered: Gathered) -> None:
         """Store, apart from the room's history, the events that authorise the gathered ones and that we lack.

@@ -128,6 +128,8 @@ awaited_events = Table(
     # What we lack, and who needs it: an event that comes after it, or a redaction of it.
     Column("event_id", Key, primary_key=True),
     reference("by", "events.nid", primary_key=True, index=True),
+    # The state after it, where that is known: what comes after it alone was given with the state before.
+    reference("snapshot", "snapshots.nid", nullable=True, ondelete=None),
     info={"pruned": "when the event comes; with the room"},
 )
 

@@ -209,8 +209,8 @@ CREATE TABLE receipts (
 	sent_at BIGINT NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_receipts PRIMARY KEY (room, "user", kind, thread),
-	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
+	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE remote_devices (
@@ -252,8 +252,8 @@ CREATE TABLE state_slots (
 	type BIGINT NOT NULL,
 	state_key VARCHAR COLLATE "C" NOT NULL,
 	CONSTRAINT pk_state_slots PRIMARY KEY (nid),
-	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key),
-	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid)
+	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key)
 );
 
 CREATE TABLE unfinished_joins (
@@ -307,10 +307,10 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
-	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
 	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid)
 );
@@ -427,9 +427,11 @@ CREATE TABLE awaited_events (
 	room BIGINT NOT NULL,
 	event_id VARCHAR COLLATE "C" NOT NULL,
 	by BIGINT NOT NULL,
+	snapshot BIGINT,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, by),
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_awaited_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE client_transactions (
@@ -439,8 +441,8 @@ CREATE TABLE client_transactions (
 	event BIGINT,
 	created_at BIGINT NOT NULL,
 	CONSTRAINT pk_client_transactions PRIMARY KEY (device, scope, txn_id),
-	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE device_keys (
@@ -475,10 +477,10 @@ CREATE TABLE memberships (
 	stripped_state BYTEA,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, "user"),
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 CREATE TABLE one_time_keys (
@@ -499,9 +501,9 @@ CREATE TABLE outbox (
 	edu BYTEA,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_outbox PRIMARY KEY (position),
-	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
+	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid),
 	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid)
+	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid)
 );
 
 CREATE TABLE refresh_tokens (
@@ -525,11 +527,11 @@ CREATE TABLE relations (
 	sender BIGINT NOT NULL,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_relations PRIMARY KEY (event),
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
 );
 
 CREATE TABLE stanza_ids (
@@ -538,9 +540,9 @@ CREATE TABLE stanza_ids (
 	sender BIGINT NOT NULL,
 	stanza_id VARCHAR COLLATE "C" NOT NULL,
 	CONSTRAINT pk_stanza_ids PRIMARY KEY (event),
-	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_stanza_ids_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 CREATE TABLE to_device (
@@ -550,8 +552,8 @@ CREATE TABLE to_device (
 	type VARCHAR COLLATE "C" NOT NULL,
 	content BYTEA NOT NULL,
 	CONSTRAINT pk_to_device PRIMARY KEY (position),
-	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid)
+	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 ALTER TABLE rooms ADD CONSTRAINT fk_rooms_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid);

@@ -208,8 +208,8 @@ CREATE TABLE receipts (
 	sent_at INTEGER NOT NULL,
 	position INTEGER NOT NULL,
 	CONSTRAINT pk_receipts PRIMARY KEY (room, user, kind, thread),
-	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_receipts_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE
+	CONSTRAINT fk_receipts_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE remote_devices (
@@ -250,8 +250,8 @@ CREATE TABLE state_slots (
 	type INTEGER NOT NULL,
 	state_key TEXT NOT NULL,
 	CONSTRAINT pk_state_slots PRIMARY KEY (nid),
-	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key),
-	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid)
+	CONSTRAINT fk_state_slots_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT uq_state_slots_type_state_key UNIQUE (type, state_key)
 );
 
 CREATE TABLE unfinished_joins (
@@ -304,10 +304,10 @@ CREATE TABLE events (
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
-	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
 	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
 	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
 	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid)
 );
@@ -424,9 +424,11 @@ CREATE TABLE awaited_events (
 	room INTEGER NOT NULL,
 	event_id TEXT NOT NULL,
 	"by" INTEGER NOT NULL,
+	snapshot INTEGER,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, "by"),
+	CONSTRAINT fk_awaited_events_by FOREIGN KEY("by") REFERENCES events (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_by FOREIGN KEY("by") REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_awaited_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE client_transactions (
@@ -436,8 +438,8 @@ CREATE TABLE client_transactions (
 	event INTEGER,
 	created_at INTEGER NOT NULL,
 	CONSTRAINT pk_client_transactions PRIMARY KEY (device, scope, txn_id),
-	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE device_keys (
@@ -472,10 +474,10 @@ CREATE TABLE memberships (
 	stripped_state BLOB,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, user),
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_memberships_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_memberships_user FOREIGN KEY(user) REFERENCES users (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 CREATE TABLE one_time_keys (
@@ -496,9 +498,9 @@ CREATE TABLE outbox (
 	edu BLOB,
 	"key" TEXT,
 	CONSTRAINT pk_outbox PRIMARY KEY (position),
-	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
+	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid),
 	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid)
+	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid)
 );
 
 CREATE TABLE refresh_tokens (
@@ -522,11 +524,11 @@ CREATE TABLE relations (
 	sender INTEGER NOT NULL,
 	"key" TEXT,
 	CONSTRAINT pk_relations PRIMARY KEY (event),
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
 );
 
 CREATE TABLE stanza_ids (
@@ -535,9 +537,9 @@ CREATE TABLE stanza_ids (
 	sender INTEGER NOT NULL,
 	stanza_id TEXT NOT NULL,
 	CONSTRAINT pk_stanza_ids PRIMARY KEY (event),
-	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_stanza_ids_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 CREATE TABLE to_device (
@@ -547,8 +549,8 @@ CREATE TABLE to_device (
 	type TEXT NOT NULL,
 	content BLOB NOT NULL,
 	CONSTRAINT pk_to_device PRIMARY KEY (position),
-	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid)
+	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 CREATE INDEX ix_access_tokens_device ON access_tokens (device);
