@@ -8,11 +8,16 @@ from collections.abc import Mapping, Sequence
 
 from federation.core.xmpp.element import Element
 from homeserver.xmpp import (
+    archive,
     blocking,
     carbons,
     csi,
+    deliveries,
     disco,
     establishing,
+    messages,
+    muc,
+    muc_disco,
     ping,
     presence,
     private,
@@ -37,22 +42,27 @@ MODULES: Sequence[Extension] = (
     carbons,
     private,
     vcard,
+    messages,
+    muc,
+    muc_disco,
+    archive,
 )
 
 IDENTITIES: Mapping[Place, Sequence[Identity]] = {
     Place.SERVER: (Identity("server", "im", software.NAME),),
     Place.ACCOUNT: (Identity("account", "registered"),),
+    Place.ROOMS: (Identity("conference", "text", "Rooms"),),
     Place.GATEWAY: (Identity("gateway", "matrix", "Users of other Matrix servers"),),
 }
 """What each place is; a place without is not told of."""
 
-BEGUN: Sequence[Hook] = ()
+BEGUN: Sequence[Hook] = (deliveries.begun,)
 """When a resource is bound, before the client knows."""
 
-ENDED: Sequence[Hook] = (presence.ended, resumption.ended)
+ENDED: Sequence[Hook] = (presence.ended, resumption.ended, deliveries.ended)
 """When a session has ended for good: not when only its connection broke and it can be resumed."""
 
-NEWS: Sequence[OnNews] = (roster.news, presence.news, blocking.news)
+NEWS: Sequence[OnNews] = (roster.news, presence.news, blocking.news, deliveries.news)
 """When something has changed for a user who has sessions here."""
 
 NONZAS: Mapping[tuple[str, str], Nonza] = {**resumption.NONZAS, **csi.NONZAS}

@@ -92,7 +92,7 @@ async def receive_direct(session: Session, stanza: Element, peer: UserID) -> boo
     if invite is None or stanza.find("x", MUC_USER) is not None:
         return False
     chats = session.accounts.kept(Chats)
-    room_id = await room_at(session, chats, invite.get("jid") or "")
+    room_id = await room_at(chats, invite.get("jid") or "")
     await chats.services.memberships.invite(session.who, room_id, peer, invite.get("reason") or None)
     return True
 
@@ -118,7 +118,7 @@ async def receive_mediated(session: Session, stanza: Element, room_id: RoomID) -
     return bool(invites) or decline is not None
 
 
-async def room_at(session: Session, chats: Chats, address: str) -> RoomID:
+async def room_at(chats: Chats, address: str) -> RoomID:
     """Return the room of this server at a JID. Raises `StanzaError`."""
     try:
         jid = Jid.parse(address)

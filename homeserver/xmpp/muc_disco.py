@@ -1,0 +1,144 @@
+"""What a room is, and which rooms there are: https://xmpp.org/extensions/xep-0045.html#disco."""
+
+from sqlalchemy import Connection
+
+from federation.core.errors import InvalidIdentifier
+from federation.core.events.content import Membership
+from federation.core.ids import RoomID
+from federation.core.xmpp import stanza as stanzas
+from federation.core.xmpp.element import Element
+from federation.core.xmpp.errors import StanzaCondition, StanzaError
+from federation.core.xmpp.jid import Jid
+from homeserver.model.nids import RoomNid
+from homeserver.services.public_rooms import Filter
+from homeserver.storage import memberships, rooms
+from homeserver.xmpp import archive, room_facts
+from homeserver.xmpp.addresses import Place
+from homeserver.xmpp.chats import Chats
+from homeserver.xmpp.disco import INFO, ITEMS, feature_elements, form
+from homeserver.xmpp.occupancy import MUC, OCCUPANT_ID, STANZA_ID, Occupancies
+from homeserver.xmpp.room_facts import RoomFacts
+from homeserver.xmpp.router import Handler, Key, Kind
+from homeserver.xmpp.session import Session
+
+STABLE_ID = "http://jabber.org/protocol/muc#stable_id"
+SELF_PING = "http://jabber.org/protocol/muc#self-ping-optimization"
+MODERATE = "urn:xmpp:message-moderate:1"
+RETRACT = "urn:xmpp:message-retract:1"
+MOST_LISTED = 100
+
+
+async def look(session: Session, iq: Element) -> tuple[RoomFacts, Membership | None]:
+    """Return the room that an iq is sent to, as far as the user may know of it. Raises `StanzaError`."""
+    chats = session.accounts.kept(Chats)
+    to = Jid.parse(iq.attributes["to"]).bare
+
+    def read(conn: Connection) -> tuple[RoomFacts, Membership | None] | None:
+        room = chats.names.known(conn, to)
+        facts = room_facts.load(conn, session.services, room) if room is not None else None
+        if facts is None:
+            return None
+        standing = memberships.of_user_in(conn, facts.nid, session.who.user)
+        membership = standing.membership if standing is not None else None
+        # Who may not come in and was not invited is not told that there is a room.
+        known = facts.view.is_open or membership not in (None, Membership.LEAVE)
+        return (facts, membership) if known else None
+
+    found = await session.services.db.read(read)
+    if found is None:
+        raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such room")
+    return found
+
+
+async def room_info(session: Session, iq: Element) -> Element:
+    """Tell what a room is."""
+    facts, _ = await look(session, iq)
+    identity = Element("identity", INFO, {"category": "conference", "type": "text", "name": facts.name or _name(facts)})
+    published = await session.services.db.read(lambda conn: rooms.is_published(conn, facts.nid))
+    query = Element("query", INFO, None, identity)
+    query.add(*feature_elements(_features(facts, published)))
+    query.add(form("http://jabber.org/protocol/muc#roominfo", _fields(facts)))
+    return stanzas.result(iq, query)
+
+
+def _name(facts: RoomFacts) -> str:
+    return facts.view.canonical_alias or ""
+
+
+def _features(facts: RoomFacts, published: bool) -> list[str]:
+    return [
+        INFO, ITEMS, MUC, STABLE_ID, SELF_PING, STANZA_ID, OCCUPANT_ID, *archive.ROOM_FEATURES, MODERATE, RETRACT,
+        "jabber:iq:register", "muc_persistent", "muc_nonanonymous", "muc_unsecured",
+        "muc_membersonly" if facts.members_only else "muc_open",
+        "muc_moderated" if facts.moderated else "muc_unmoderated",
+        "muc_public" if published else "muc_hidden",
+    ]  # fmt: skip
+
+
+def _fields(facts: RoomFacts) -> list[tuple[str, list[str]]]:
+    levels = facts.levels
+    may_invite = levels.invite <= levels.users_default
+    may_change = levels.event_level("m.room.topic", is_state=True) <= levels.users_default
+    return [
+        ("muc#roomconfig_roomname", [facts.name or ""]),
+        ("muc#roominfo_description", [facts.view.topic or ""]),
+        ("muc#roominfo_subject", [facts.view.topic or ""]),
+        ("muc#roominfo_occupants", [str(facts.view.room.joined)]),
+        ("muc#roominfo_changesubject", ["1" if may_change else "0"]),
+        ("muc#roomconfig_changesubject", ["1" if may_change else "0"]),
+        ("muc#roomconfig_allowinvites", ["1" if may_invite else "0"]),
+        ("muc#roomconfig_allowpm", ["none"]),
+    ]
+
+
+async def room_items(session: Session, iq: Element) -> Element:
+    """Tell no occupants: there is presence for that."""
+    await look(session, iq)
+    return stanzas.result(iq, Element("query", ITEMS))
+
+
+async def occupant_info(session: Session, iq: Element) -> Element:
+    """Tell a session by its own nick what it may do in the room: nothing beyond what presence says."""
+    hub = session.accounts.kept(Occupancies).of(session, Jid.parse(iq.attributes["to"]))
+    if hub is None:
+        raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "You are not in this room")
+    return stanzas.result(iq, Element("query", INFO, None, *feature_elements([INFO])))
+
+
+async def rooms_items(session: Session, iq: Element) -> Element:
+    """Tell which rooms there are: those of the public list, and those that the user is in."""
+    chats = session.accounts.kept(Chats)
+    listed = await session.services.public_rooms.page(Filter(), limit=MOST_LISTED, since=None)
+    names = {RoomID(room["room_id"]): room.get("name") or room.get("canonical_alias") for room in listed["chunk"]}
+
+    def read(conn: Connection) -> dict[RoomNid, str | None]:
+        nids = session.services.history.names.room_nids(conn, names)
+        return {nid: names[room_id] for room_id, nid in nids.items()}
+
+    found = await session.services.db.read(read)
+    jids = await chats.names.of_rooms(found)
+    query = Element("query", ITEMS)
+    for room, jid in jids.items():
+        query.add(Element("item", ITEMS, {"jid": str(jid), "name": found[room]}))
+    return stanzas.result(iq, query)
+
+
+async def of_jid(session: Session, text: str) -> RoomFacts:
+    """Return the room at a JID, for one who is in it. Raises `StanzaError`."""
+    try:
+        jid = Jid.parse(text)
+    except InvalidIdentifier as error:
+        raise StanzaError(StanzaCondition.JID_MALFORMED, str(error)) from error
+    facts, membership = await look(session, Element("iq", "jabber:client", {"to": str(jid)}))
+    if membership is not Membership.JOIN:
+        raise StanzaError(StanzaCondition.FORBIDDEN, "You are not in this room")
+    return facts
+
+
+FEATURES: dict[Place, tuple[str, ...]] = {}
+HANDLERS: dict[Key, Handler] = {
+    (Place.ROOM, Kind.GET, INFO, "query"): room_info,
+    (Place.ROOM, Kind.GET, ITEMS, "query"): room_items,
+    (Place.OCCUPANT, Kind.GET, INFO, "query"): occupant_info,
+    (Place.ROOMS, Kind.GET, ITEMS, "query"): rooms_items,
+}
