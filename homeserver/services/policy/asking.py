@@ -75,6 +75,10 @@ class PolicyAsking:
 
         return await asyncio.gather(*(one(policy, event) for policy, event in lacking))
 
+    def forget(self) -> None:
+        """Forget who did not answer."""
+        self._rests.clear()
+
     async def _within(self, seconds: float, policy: PolicyServer, event: Pdu) -> Pdu | MatrixError:
         try:
             async with asyncio.timeout(seconds):
