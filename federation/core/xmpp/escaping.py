@@ -39,7 +39,7 @@ _SPACE_AT_END = "^."
 """XEP-0106: an escaped localpart neither begins nor ends with \\20."""
 
 _plain = re.compile(r"[a-z0-9!#$()*+,.;=?\[\]_`{|}~-]+").fullmatch
-_escape = re.compile(r"\^(.)|((?:\\[0-9a-f]{2})+)", re.DOTALL).sub
+_escape = re.compile(r"\^(.?)|((?:\\[0-9a-f]{2})+)", re.DOTALL).sub
 _SAFE_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$()*+,.;=?[]_`{|}~-")
 
 

@@ -239,7 +239,8 @@ class Stream:
 
     def offer_keys(self, keys: sasl.Keys) -> None:
         """Challenge the client by the keys of the user."""
-        if self._move(Input.KEYS) and self._scram is not None:
+        if self._move(Input.KEYS):
+            assert self._scram is not None
             self._challenge(self._scram.challenge(keys))
 
     def accept(self, user: Jid) -> None:

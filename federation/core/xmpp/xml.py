@@ -6,11 +6,12 @@ bounded, too: a tag has at most `tag_bytes`.
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from xml.parsers import expat
 
 from federation.core.xmpp import namespaces
-from federation.core.xmpp.element import Element
+from federation.core.xmpp.element import Child, Element
 from federation.core.xmpp.errors import StreamCondition, StreamError
 
 _PIECE = 2048
@@ -138,6 +139,8 @@ class Parser:
 
     def _end(self, _name: str) -> None:
         element = self._open.pop()
+        if len(element.children) > 1:
+            element.children = _joined(element.children)
         if len(self._open) == 1:
             self._found.append(Completed(element))
             self._finished()
@@ -187,6 +190,17 @@ def _element(name: str, attributes: dict[str, str]) -> Element:
         else:
             element.attributes[f"{{{within}}}{plain}" if within else plain] = value
     return element
+
+
+def _joined(children: list[Child]) -> list[Child]:
+    """Return children with texts that stand side by side made one: they come in the pieces that were read."""
+    joined: list[Child] = []
+    for is_text, run in groupby(children, lambda child: isinstance(child, str)):
+        if is_text:
+            joined.append("".join(piece for piece in run if isinstance(piece, str)))
+        else:
+            joined.extend(run)
+    return joined
 
 
 def _restricted(*_what: Any) -> None:
