@@ -20,7 +20,7 @@ from federation.core.xmpp.errors import SaslCondition, SaslError, StanzaError, S
 from federation.core.xmpp.framing import Framing
 from federation.core.xmpp.jid import Jid, prepare_domain
 from federation.core.xmpp.stanza import IQ, error, is_stanza, result
-from federation.core.xmpp.xml import AFTER_LOGIN, Closed, Completed, Limits, Opened, Parsed
+from federation.core.xmpp.xml import AFTER_LOGIN, Closed, Limits, Opened, Parsed
 
 MOST_ATTEMPTS = 5
 """Logins that may fail on one stream: https://www.rfc-editor.org/rfc/rfc6120#section-6.4.5."""
@@ -327,7 +327,8 @@ class Stream:
                 self._opened(header)
             case Closed():
                 self.close()
-            case Completed(element):
+            case _:
+                element = found.element
                 what = self._classify(element)
                 if what not in TRANSITIONS[self.state]:
                     raise _unexpected(self.state, what)
