@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def of_isthmus() -> str:
     """Return the Python of an environment without development tools: libraries load what they find of those."""
-    return python("ISTHMUS_VENV", ROOT / ".venv-isthmus", "--editable", str(ROOT), newer_than=ROOT / "pyproject.toml")
+    return python("BENCH_VENV", ROOT / ".venv-isthmus", "--editable", str(ROOT), newer_than=ROOT / "pyproject.toml")
 
 
 def python(variable: str, directory: Path, *packages: str, newer_than: Path | None = None) -> str:

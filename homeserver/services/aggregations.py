@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from federation.core.ids import EventID, UserID
 from homeserver.model.accounts import Requester
 from homeserver.model.events import Event
-from homeserver.model.nids import EventNid, UserNid
+from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.services.visibility import Seen, Visibility
 from homeserver.storage import aggregations
 from homeserver.storage.aggregations import Child
@@ -70,8 +70,7 @@ class Aggregations:
         ignored_nids = list(self.names.user_nids(conn, ignored).values()) if ignored else []
         threads = self._threads(conn, reader, parents, ignored, ignored_nids)
         parents.update((thread.latest.event.event_id, thread.latest.event) for thread in threads.values())
-        rooms = {event.room for event in parents.values()}
-        children = aggregations.children(conn, rooms, list(parents), ignored_nids)
+        children = aggregations.children(conn, _pairs(parents), ignored_nids)
         if not children:
             return Bundles(threads)
         visible = self._visible(conn, reader, children, ignored)
@@ -93,10 +92,9 @@ class Aggregations:
     ) -> dict[EventNid, Thread]:  # fmt: skip
         # A child of something cannot be the root of a thread.
         roots = {str(event_id): event for event_id, event in parents.items() if relation_of(event.content) is None}
-        rooms = {event.room for event in roots.values()}
         if not roots:
             return {}
-        rows = aggregations.threads(conn, rooms, roots, reader.user, ignored_nids)
+        rows = aggregations.threads(conn, _pairs(roots), reader.user, ignored_nids)
         if not rows:
             return {}
         latest = self.events.by_nids(conn, [row.latest for row in rows])
@@ -118,8 +116,7 @@ class Aggregations:
         ignored_nids: Collection[UserNid],
     ) -> dict[EventNid, Thread]:  # fmt: skip
         """Sum up, reply by reply, the threads that went on where the reader cannot see them."""
-        rooms = {event.room for event in roots.values()}
-        children = aggregations.replies(conn, rooms, list(roots), ignored_nids)
+        children = aggregations.replies(conn, _pairs(roots), ignored_nids)
         visible = self._visible(conn, reader, children, ignored)
         by_root: dict[str, list[Seen]] = {}
         for child in children:
@@ -145,6 +142,10 @@ class Aggregations:
     ) -> dict[EventNid, Seen]:
         seen = self.visibility.seen(conn, reader.user, reader.user_id, list(events), ignored)
         return {each.event.nid: each for each in seen}
+
+
+def _pairs(events: Mapping[str, Event] | Mapping[EventID, Event]) -> list[tuple[RoomNid, str]]:
+    return [(event.room, event_id) for event_id, event in events.items()]
 
 
 def _may_replace(original: Event, edit: Event) -> bool:

@@ -8,14 +8,13 @@ import threading
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Table
 
 from federation.core.ids import RoomID, UserID
 from homeserver.model.bounded import forget_oldest
 from homeserver.model.nids import RoomNid, SlotNid, TypeNid, UserNid
-from homeserver.storage.database import Hot, Write, fresh, one_of, upsert
+from homeserver.storage.database import Given, Write, fresh, one_of, upsert
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import event_types, rooms, state_slots
 
@@ -297,24 +296,14 @@ _SLOTS = sa.select(state_slots.c.nid, event_types.c.type, state_slots.c.state_ke
 
 def _slots_of(conn: Connection, pairs: Sequence[tuple[str, str]]) -> Iterable[Sequence[Any]]:
     """Return number, event type and state key of those pairs of type and key that are known."""
-    if conn.dialect.name == "postgresql":
-        return _SLOTS_OF.run(conn, {"kinds": [kind for kind, _ in pairs], "state_keys": [key for _, key in pairs]})
-    return _SLOTS_OF.run(conn, {"pairs": orjson.dumps(pairs).decode()})
+    return _SLOTS_OF.run(conn, _PAIRS.values(conn, pairs))
 
 
-_SLOTS_OF = Hot(
-    sa.text("""
-        SELECT state_slots.nid, pair.kind, pair.state_key
-        FROM (
-            SELECT json_extract(value, '$[0]') AS kind, json_extract(value, '$[1]') AS state_key FROM json_each(:pairs)
-        ) AS pair
-        JOIN event_types ON event_types.type = pair.kind
-        JOIN state_slots ON state_slots.type = event_types.nid AND state_slots.state_key = pair.state_key
-    """),
-    postgresql=sa.text("""
-        SELECT state_slots.nid, pair.kind, pair.state_key
-        FROM unnest(CAST(:kinds AS TEXT[]), CAST(:state_keys AS TEXT[])) AS pair (kind, state_key)
-        JOIN event_types ON event_types.type = pair.kind
-        JOIN state_slots ON state_slots.type = event_types.nid AND state_slots.state_key = pair.state_key
-    """),
+_PAIRS = Given(kind=str, state_key=str)
+_SLOTS_OF = _PAIRS.hot(
+    lambda pair: (
+        sa.select(state_slots.c.nid, pair.c.kind, pair.c.state_key)
+        .join(event_types, event_types.c.type == pair.c.kind)
+        .join(state_slots, (state_slots.c.type == event_types.c.nid) & (state_slots.c.state_key == pair.c.state_key))
+    )
 )

@@ -16,7 +16,7 @@ another, and a reader that has seen position *p* never later finds a row at or b
 
 from pathlib import Path
 
-from homeserver.storage.database.hot import Hot, among, numbers, one_of
+from homeserver.storage.database.hot import Given, Hot, among, numbers, one_of
 from homeserver.storage.database.sqlite import SqliteDatabase
 from homeserver.storage.database.writes import (
     LARGEST_GROUP,
@@ -35,6 +35,7 @@ __all__ = [
     "LARGEST_GROUP",
     "Database",
     "Fresh",
+    "Given",
     "Hot",
     "Observer",
     "SqliteDatabase",

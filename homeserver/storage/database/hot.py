@@ -5,7 +5,7 @@ compiled once for each database; its rows are plain tuples of what the driver re
 type SQLAlchemy converts (Booleans on SQLite), and errors of SQLite are the driver's own.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -112,6 +112,39 @@ def one_of(column: ColumnElement[Any], wanted: Iterable[int] | Iterable[str]) ->
 def numbers(conn: Connection, wanted: Collection[int]) -> object:
     """Return numbers as the parameter of `among`."""
     return _listed(conn.dialect.name, wanted)
+
+
+class Given:
+    """Rows that a `Hot` is given, to be joined with tables: a text of JSON on SQLite, arrays on PostgreSQL.
+
+    Two lists that go together are not two conditions: SQLite would look for each of the one with each of the other.
+    """
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, **columns: type[int] | type[str]) -> None:
+        """Take the names and types of the columns."""
+        self._columns = columns
+
+    def hot(self, build: Callable[[sa.FromClause], Executable]) -> Hot:
+        """Return the statement that `build` makes with the rows, for either database."""
+        each = sa.func.json_each(sa.bindparam("given")).table_valued("value")
+        members = [
+            sa.func.json_extract(each.c.value, sa.literal_column(f"'$[{place}]'")).label(name)
+            for place, name in enumerate(self._columns)
+        ]
+        arrays = [
+            sa.bindparam(f"given_{name}", type_=sa.ARRAY(sa.Text if kind is str else sa.BigInteger))
+            for name, kind in self._columns.items()
+        ]
+        rows = sa.func.unnest(*arrays).table_valued(*self._columns).render_derived("given")
+        return Hot(build(sa.select(*members).subquery("given")), postgresql=build(rows))
+
+    def values(self, conn: Connection, rows: Collection[Sequence[int | str]]) -> dict[str, object]:
+        """Return rows as parameters."""
+        if conn.dialect.name == "postgresql":
+            return {f"given_{name}": [row[place] for row in rows] for place, name in enumerate(self._columns)}
+        return {"given": orjson.dumps(rows if isinstance(rows, list) else list(rows)).decode()}
 
 
 def _listed(dialect: str, wanted: Collection[Any]) -> object:
