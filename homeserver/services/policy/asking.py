@@ -23,7 +23,7 @@ from federation.core.policy import PolicyServer, is_exempt, is_recommended, reco
 from federation.matrix.client import FederationClient
 from federation.matrix.errors import FederationError, RemoteError, Unreachable
 from homeserver.clock import Clock
-from homeserver.errors import Forbidden, LimitExceeded, MatrixError, OtherServerFailed
+from homeserver.errors import Forbidden, LimitExceeded, MatrixError, NotFound, OtherServerFailed
 from homeserver.services.policy.recommendations import Answers, Lacking, Unsigned
 from homeserver.services.refusals import LONGEST_TEXT, public
 from homeserver.storage.database import Database, Write
@@ -41,6 +41,7 @@ OF_ONE_WRITE = 5
 ATTEMPTS = 3
 LONGEST_WAIT_SECONDS = 3.0
 """For how long a policy server that is busy is waited for, before it is asked again."""
+NEWS_SECONDS = 0.5
 RETRY_MS = 5_000
 REST_SECONDS = 10.0
 """For how long nobody asks a policy server about events of others after it did not answer."""
@@ -96,12 +97,10 @@ class PolicyAsking:
                 answer = await self.client.policy_sign(policy.name, event.fields)
                 break
             except RemoteError as error:
-                wait = error.retry_after_ms
-                if error.status != LimitExceeded.status or wait is None or attempt == ATTEMPTS:
+                wait = _worth_waiting(error)
+                if wait is None or attempt == ATTEMPTS:
                     raise
-                if wait > LONGEST_WAIT_SECONDS * 1000:
-                    raise
-                await self.clock.sleep(wait / 1000)
+                await self.clock.sleep(wait)
         return recommended(event, policy, answer)
 
     def _rests_now(self, server: ServerName) -> bool:
@@ -161,6 +160,15 @@ class PolicedWrites:
 def _carrying(fn: Callable[[Write], T], answers: Answers, tx: Write) -> T:
     tx.carried = answers
     return fn(tx)
+
+
+def _worth_waiting(error: RemoteError) -> float | None:
+    """Return after how many seconds a policy server may say something else, None if that is not to be expected."""
+    if error.status == LimitExceeded.status and error.retry_after_ms is not None:
+        seconds = error.retry_after_ms / 1000
+        return seconds if seconds <= LONGEST_WAIT_SECONDS else None
+    # It may not have heard yet that it is the room's policy server.
+    return NEWS_SECONDS if error.errcode == NotFound.errcode else None
 
 
 def _refusal(error: Exception, server: ServerName) -> MatrixError:
