@@ -23,7 +23,7 @@ from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.reading import CHAT_STATES, RECEIPTS
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.surroundings import KINDS, Around, gather, show
+from homeserver.xmpp.surroundings import KINDS, Around, gather, show, takes_message
 from homeserver.xmpp.translate import MARKERS
 
 STANZA_ID = "urn:xmpp:sid:0"
@@ -171,7 +171,7 @@ def direct_stanza(
     if parts is None:
         return None
     # Between two people nobody moderates: whoever takes a message away, it is as if its sender did.
-    speaker = around.about if event.type == "m.room.redaction" and around.about is not None else event
+    speaker = around.about if around.about is not None and takes_message(event, around) else event
     mine = speaker.sender == user_id
     peer_jid = chats.addresses.of_user(peer)
     stanza = stanzas.message(peer_jid if mine else own, *parts, from_=own if mine else peer_jid, id_=around.stanza_id)

@@ -109,7 +109,13 @@ def show(
 
 def spoken_by_room(event: Event, around: Around) -> bool:
     """Return whether it is the room that tells of an event: a moderator took another's message away."""
-    return event.type == REDACTION and around.about is not None and around.about.sender != event.sender
+    about = around.about
+    return about is not None and takes_message(event, around) and about.sender != event.sender
+
+
+def takes_message(event: Event, around: Around) -> bool:
+    """Return whether an event takes a message away, and not a reaction to one."""
+    return event.type == REDACTION and around.about is not None and event.redacts == around.about.event_id
 
 
 def stamp(milliseconds: int) -> str:
@@ -126,17 +132,13 @@ def _redaction(
     about = around.about
     if about is None:
         return None
-    if around.reactions or _removes_reaction(event, about):
+    if not takes_message(event, around):
         return translate.reactions(shown)
     if about.is_state:
         return None
     moderator = address(event) if about.sender != event.sender else None
     reason = event.content.get("reason")
     return translate.retraction(shown, reason if isinstance(reason, str) else None, moderator)
-
-
-def _removes_reaction(event: Event, about: Event) -> bool:
-    return event.redacts != about.event_id
 
 
 def _reference(around: Around, address: Callable[[Event], str | None]) -> Reference | None:
