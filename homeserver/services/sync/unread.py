@@ -22,7 +22,7 @@ from homeserver.services.power import may_notify
 from homeserver.services.push.facts import EventFacts, ReaderContext
 from homeserver.services.push.rules import RuleSet, evaluate
 from homeserver.services.threads import Unknown, known_thread_of, threads_of
-from homeserver.storage.database import Hot, among, numbers
+from homeserver.storage.database import Given, Hot, among, numbers
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
 from homeserver.storage.schema.delivery import receipts
@@ -179,17 +179,8 @@ class UnreadCounts:
     def _unread_events(self, conn: Connection, wanted: Mapping[RoomNid, int], until: int) -> list[Event]:
         if not wanted:
             return []
-        nids: list[EventNid] = []
-        rooms = list(wanted.items())
-        for start in range(0, len(rooms), 200):
-            after = [(events.c.room == room) & (events.c.place > place) for room, place in rooms[start : start + 200]]
-            query = (
-                sa.select(events.c.nid)
-                .where(sa.or_(*after), events.c.place <= until, events.c.status == int(Status.ACCEPTED))
-                .order_by(events.c.place.desc())
-                .limit(MOST_EVENTS_COUNTED)
-            )
-            nids += conn.execute(query).scalars()
+        values = _SINCE.values(conn, list(wanted.items()))
+        nids = [EventNid(nid) for (nid,) in _NEW.run(conn, {**values, "until": until})]
         loaded = self._events.by_nids(conn, nids)
         return sorted(loaded.values(), key=lambda event: event.at)
 
@@ -245,5 +236,15 @@ _MARKS = Hot(
         receipts.c.user == sa.bindparam("reader"),
         among(receipts.c.room, "rooms"),
         sa.or_(*(receipts.c.kind == kind for kind in MESSAGES_READ)),
+    )
+)
+_SINCE = Given(room=int, after=int)
+_NEW = _SINCE.hot(
+    lambda since: (
+        sa.select(events.c.nid)
+        .select_from(since.join(events, (events.c.room == since.c.room) & (events.c.place > since.c.after)))
+        .where(events.c.place <= sa.bindparam("until"), events.c.status == int(Status.ACCEPTED))
+        .order_by(events.c.place.desc())
+        .limit(MOST_EVENTS_COUNTED)
     )
 )
