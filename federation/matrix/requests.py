@@ -16,7 +16,8 @@ from yarl import URL
 from federation.core import request_auth
 from federation.core.canonical_json import encode_lenient
 from federation.core.discovery import Place, Target
-from federation.core.ids import ServerName
+from federation.core.errors import InvalidIdentifier
+from federation.core.ids import ServerName, parse_server_name
 from federation.core.signing import SigningKey
 from federation.matrix.answers import parse_json, read_bounded
 from federation.matrix.errors import BadAnswer, FederationError, RemoteError, Unreachable
@@ -194,6 +195,10 @@ class Requests:
         """Send to the first place that takes a connection; return the answer before its body is read."""
         if destination == self._server_name:
             raise Unreachable(f"{destination} is this server")
+        try:
+            parse_server_name(destination)
+        except InvalidIdentifier as error:  # old user IDs have anything behind the colon
+            raise Unreachable(f"{destination} is no server: {error}") from error
         target = await self._finder.resolve(destination)
         for number, place in enumerate(target.places, 1):
             try:

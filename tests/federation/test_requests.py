@@ -149,6 +149,12 @@ async def test_an_address_needs_a_certificate_for_the_address(
         await asker.asks(f"127.0.0.1:{bad.port}")
 
 
+@pytest.mark.parametrize("name", ["y:99999", "", "no server", "a_b\0"])
+async def test_what_is_no_server_name_is_unreachable(asker: Asker, name: str) -> None:
+    with pytest.raises(Unreachable, match="is no server"):
+        await asker.asks(name)
+
+
 async def test_a_server_that_does_not_speak_tls_is_unreachable(asker: Asker) -> None:
     async def plain(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
