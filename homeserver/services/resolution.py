@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from sqlalchemy import Connection
 
@@ -92,9 +93,13 @@ class Resolution:
         events = self.events.by_nids(conn, {nid for pairs in nids for _, nid in pairs})
         pairs = self.names.slot_pairs(conn, slots)
         graph = _Graph(conn, self.events, events.values())
+        floor = graph.floor([[events[nid] for _, nid in state] for state in nids])
+
+        def auth_events_of(event_id: EventID) -> Sequence[EventID]:
+            pdu = graph.fetch(event_id)
+            return pdu.auth_events if pdu is not None and graph.events[event_id].nid >= floor else ()
 
         def standing_on(event_ids: Collection[EventID]) -> Iterable[EventID]:
-            # An event is stored after its auth events, and numbers only rise.
             known = [graph.events[event_id].nid for event_id in event_ids if event_id in graph.events]
             oldest = min(known) if len(known) == len(event_ids) else FIRST
             later = [nid for slot, nid in newest.state.items() if nid > oldest and slot not in slots]
@@ -103,7 +108,7 @@ class Resolution:
         settled = settle(
             _Unconflicted(conn, self.names, self.events, newest.state, slots),
             [{pairs[slot]: events[nid].event_id for slot, nid in state} for state in nids],
-            version, graph.fetch, rejected=graph.rejected, standing_on=standing_on,
+            version, graph.fetch, auth_events_of=auth_events_of, rejected=graph.rejected, standing_on=standing_on,
         )  # fmt: skip
         winners = {graph.events[event_id].slot: graph.events[event_id].nid for event_id in settled.values()}
         changes: dict[SlotNid, EventNid | None] = {}
@@ -114,35 +119,71 @@ class Resolution:
 
 
 class _Graph:
-    """Events with all that they stand on, read a level at a time."""
+    """Events and what they stand on.
+
+    An event is stored after its auth events, and numbers only rise: so their order is one of the graph.
+    """
 
     def __init__(self, conn: Connection, store: Events, starts: Iterable[Event]) -> None:
         self._conn, self._store = conn, store
         self.events: dict[EventID, Event] = {}
         self.rejected: set[EventID] = set()
+        """Those of the events loaded so far that were rejected."""
         self._missing: set[EventID] = set()
-        self._take(starts)
+        self._keep(starts)
 
     def fetch(self, event_id: EventID) -> Pdu | None:
-        if event_id not in self.events and event_id not in self._missing:
-            self._take(self._store.by_ids(self._conn, [event_id]).values())
-            if event_id not in self.events:
-                self._missing.add(event_id)
-                return None
-        found = self.events.get(event_id)
-        return found.pdu if found is not None else None
+        found = self._load([event_id])
+        return found[0].pdu if found else None
 
-    def _take(self, level: Iterable[Event]) -> None:
-        while level := list(level):
-            for event in level:
-                self.events[event.event_id] = event
-                if event.status is Status.REJECTED:
-                    self.rejected.add(event.event_id)
-            wanted = {event_id for event in level for event_id in event.pdu.auth_events}
-            wanted -= self.events.keys() | self._missing
-            found = self._store.by_ids(self._conn, wanted)
-            self._missing.update(wanted - found.keys())
-            level = found.values()
+    def floor(self, states: Sequence[Iterable[Event]]) -> EventNid:
+        """Return the number below which every event is in the auth chains of all of these states, or of none.
+
+        So auth chains need not be walked to their ends, which may be years ago: where they have become one, they stay
+        one. Nothing below the floor is between two of the events, either.
+        """
+        everyone = (1 << len(states)) - 1
+        within: dict[EventNid, int] = {}
+        waiting: dict[EventNid, Event] = {}
+        for number, state in enumerate(states):
+            for event in state:
+                within[event.nid] = within.get(event.nid, 0) | 1 << number
+                waiting[event.nid] = event
+        lowest = min(waiting)
+        newest_first = [-nid for nid in waiting]
+        heapify(newest_first)
+        apart = sum(mask != everyone for mask in within.values())
+        """Events among those that wait that are not in all chains."""
+        while apart:
+            nid = EventNid(-heappop(newest_first))
+            mask = within[nid]
+            if mask != everyone:
+                apart -= 1
+                lowest = min(lowest, nid)
+            for cited in self._load(waiting.pop(nid).pdu.auth_events):
+                known = within.get(cited.nid)
+                within[cited.nid] = mask | (known or 0)
+                if known is None:
+                    waiting[cited.nid] = cited
+                    heappush(newest_first, -cited.nid)
+                    apart += mask != everyone
+                elif known != everyone and within[cited.nid] == everyone:
+                    apart -= 1
+        return lowest
+
+    def _load(self, event_ids: Sequence[EventID]) -> list[Event]:
+        lacking = [each for each in event_ids if each not in self.events and each not in self._missing]
+        if lacking:
+            found = self._store.by_ids(self._conn, lacking)
+            self._keep(found.values())
+            self._missing.update(each for each in lacking if each not in found)
+        return [self.events[each] for each in event_ids if each in self.events]
+
+    def _keep(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.events[event.event_id] = event
+            if event.status is Status.REJECTED:
+                self.rejected.add(event.event_id)
 
 
 class _Unconflicted(Mapping[Slot, EventID]):

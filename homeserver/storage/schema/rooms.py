@@ -129,7 +129,7 @@ awaited_events = Table(
     Column("event_id", Key, primary_key=True),
     reference("by", "events.nid", primary_key=True, index=True),
     # The state after it, where that is known: what comes after it alone was given with the state before.
-    reference("snapshot", "snapshots.nid", nullable=True, ondelete=None),
+    reference("snapshot", "snapshots.nid", nullable=True, ondelete=None, index=True),
     info={"pruned": "when the event comes; with the room"},
 )
 

@@ -284,8 +284,8 @@ CREATE TABLE devices (
 	last_seen_ip TEXT,
 	last_seen_agent TEXT,
 	CONSTRAINT pk_devices PRIMARY KEY (nid),
-	CONSTRAINT fk_devices_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
-	CONSTRAINT uq_devices_user_device_id UNIQUE ("user", device_id)
+	CONSTRAINT uq_devices_user_device_id UNIQUE ("user", device_id),
+	CONSTRAINT fk_devices_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
 CREATE TABLE events (
@@ -308,11 +308,11 @@ CREATE TABLE events (
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
 	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
-	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
+	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid)
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid)
 );
 
 CREATE TABLE filters (
@@ -388,8 +388,8 @@ CREATE TABLE room_account_data (
 	content BYTEA NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_room_account_data PRIMARY KEY ("user", room, type),
-	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
-	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
 CREATE TABLE roster_items (
@@ -429,9 +429,9 @@ CREATE TABLE awaited_events (
 	by BIGINT NOT NULL,
 	snapshot BIGINT,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, by),
+	CONSTRAINT fk_awaited_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
 	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE client_transactions (
@@ -476,11 +476,11 @@ CREATE TABLE memberships (
 	forgotten BOOLEAN NOT NULL,
 	stripped_state BYTEA,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, "user"),
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
-	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid)
+	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE one_time_keys (
@@ -501,9 +501,9 @@ CREATE TABLE outbox (
 	edu BYTEA,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_outbox PRIMARY KEY (position),
-	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid),
+	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
 	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid)
+	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid)
 );
 
 CREATE TABLE refresh_tokens (
@@ -527,11 +527,11 @@ CREATE TABLE relations (
 	sender BIGINT NOT NULL,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_relations PRIMARY KEY (event),
-	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
+	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE stanza_ids (
@@ -540,9 +540,9 @@ CREATE TABLE stanza_ids (
 	sender BIGINT NOT NULL,
 	stanza_id VARCHAR COLLATE "C" NOT NULL,
 	CONSTRAINT pk_stanza_ids PRIMARY KEY (event),
+	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid),
 	CONSTRAINT fk_stanza_ids_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid)
+	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE to_device (
@@ -565,6 +565,8 @@ CREATE INDEX ix_account_data_user_account_data_position ON account_data ("user",
 CREATE INDEX ix_aliases_room ON aliases (room);
 
 CREATE INDEX ix_awaited_events_by ON awaited_events (by);
+
+CREATE INDEX ix_awaited_events_snapshot ON awaited_events (snapshot);
 
 CREATE INDEX ix_client_transactions_created_at ON client_transactions (created_at);
 
