@@ -24,6 +24,7 @@ from homeserver.xmpp import (
     resumption,
     roster,
     software,
+    uploads,
     vcard,
 )
 from homeserver.xmpp.accounts import Hook, OnNews
@@ -46,12 +47,14 @@ MODULES: Sequence[Extension] = (
     muc,
     muc_disco,
     archive,
+    uploads,
 )
 
 IDENTITIES: Mapping[Place, Sequence[Identity]] = {
     Place.SERVER: (Identity("server", "im", software.NAME),),
     Place.ACCOUNT: (Identity("account", "registered"),),
     Place.ROOMS: (Identity("conference", "text", "Rooms"),),
+    Place.UPLOADS: (Identity("store", "file", "File uploads"),),
     Place.GATEWAY: (Identity("gateway", "matrix", "Users of other Matrix servers"),),
 }
 """What each place is; a place without is not told of."""

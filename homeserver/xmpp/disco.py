@@ -36,6 +36,10 @@ async def info(session: Session, iq: Element) -> Element:
         raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE)
     query = Element("query", INFO, {"node": payload_of(iq).get("node")})
     query.add(*_described(router, place, session.services.config.support))
+    if place is Place.UPLOADS:
+        # https://xmpp.org/extensions/xep-0363.html#disco
+        most = session.services.config.media.max_upload_bytes
+        query.add(form("urn:xmpp:http:upload:0", [("max-file-size", [str(most)])]))
     node = query.get("node")
     if node is not None and (place is not Place.SERVER or node != f"{SOFTWARE}#{_hash(query)}"):
         raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)

@@ -11,6 +11,7 @@ from federation.core.xmpp.stream import Settings
 from homeserver import xmpp
 from homeserver.http.routing import Routes
 from homeserver.services import Services
+from homeserver.xmpp import uploads
 from homeserver.xmpp.accounts import Accounts
 from homeserver.xmpp.addresses import Addresses
 from homeserver.xmpp.certificate import Certificate, open_certificate
@@ -47,7 +48,9 @@ class XmppServer:
 
     def routes(self) -> Routes:
         """Return what is served over HTTP."""
-        return routes_of(lambda: self.welcome, self._services.config.base_url)
+        routes = routes_of(lambda: self.welcome, self._services.config.base_url)
+        uploads.add_routes(routes, self.accounts)
+        return routes
 
     async def start(self) -> None:
         """Listen. Raises OSError where the configured certificate cannot be used."""
