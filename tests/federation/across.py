@@ -74,11 +74,11 @@ async def gives_level(user: User, room_id: str, level: int, *others: User) -> No
     await user.sets(room_id, "m.room.power_levels", content)
 
 
-async def reads_back(user: User, room_id: str) -> list[str]:
+async def reads_back(user: User, room_id: str, page: int = 20) -> list[str]:
     """Return all texts of a room by paging back from now, oldest first."""
     texts: list[str] = []
-    query: dict[str, Any] = {"dir": "b", "limit": 20}
-    for _ in range(50):
+    query: dict[str, Any] = {"dir": "b", "limit": page}
+    for _ in range(100):
         answer = ok(await user.get(f"/rooms/{q(room_id)}/messages", **query))
         texts += [event["content"].get("body", "") for event in answer["chunk"] if event["type"] == "m.room.message"]
         if "end" not in answer:
