@@ -17,6 +17,8 @@ from homeserver.xmpp import (
     establishing,
     messages,
     muc,
+    muc_admin,
+    muc_config,
     muc_disco,
     ping,
     presence,
@@ -45,6 +47,8 @@ MODULES: Sequence[Extension] = (
     vcard,
     messages,
     muc,
+    muc_admin,
+    muc_config,
     muc_disco,
     archive,
     uploads,
@@ -67,6 +71,9 @@ ENDED: Sequence[Hook] = (presence.ended, resumption.ended, deliveries.ended)
 
 NEWS: Sequence[OnNews] = (roster.news, presence.news, blocking.news, deliveries.news)
 """When something has changed for a user who has sessions here."""
+
+AVAILABILITY: Sequence[Hook] = (deliveries.availability,)
+"""When a session has become available, or is no longer: `session.available` says which."""
 
 NONZAS: Mapping[tuple[str, str], Nonza] = {**resumption.NONZAS, **csi.NONZAS}
 """What handles elements beside stanzas, by namespace and name."""

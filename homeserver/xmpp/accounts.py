@@ -100,6 +100,7 @@ class Accounts:
     begun: Sequence[Hook]
     ended: Sequence[Hook]
     news: Sequence[OnNews]
+    availability: Sequence[Hook] = ()
     started_at: float = field(init=False)
     _by_user: dict[UserNid, Account] = field(default_factory=dict)
     _by_jid: dict[Jid, Account] = field(default_factory=dict)

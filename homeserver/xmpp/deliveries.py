@@ -200,6 +200,14 @@ async def ended(session: Session) -> None:
     session.accounts.kept(Occupancies).end(session)
 
 
+async def availability(session: Session) -> None:
+    """A session has become available, and hears of invites; or it is no longer, and is in no room."""
+    if session.available:
+        await invites.tell_all(session, session.accounts.kept(Chats))
+    else:
+        session.accounts.kept(Occupancies).end(session)
+
+
 async def news(account: Account, news: News) -> None:
     """Something has happened for a user."""
     await account.accounts.kept(Deliveries).tell(account, news)

@@ -46,6 +46,8 @@ async def announce(session: Session, presence: Element) -> None:
     kind = presence.get("type")
     if kind == "unavailable":
         await _go(session, presence)
+        for tell in session.accounts.availability:
+            await tell(session)
         return
     if kind is not None:
         # Subscriptions are to somebody: https://www.rfc-editor.org/rfc/rfc6121#section-3
@@ -58,6 +60,8 @@ async def announce(session: Session, presence: Element) -> None:
     _broadcast(session, session.presence, contacts)
     if first:
         _introduce(session, contacts)
+        for tell in session.accounts.availability:
+            await tell(session)
 
 
 async def ended(session: Session) -> None:

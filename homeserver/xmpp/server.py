@@ -33,7 +33,7 @@ class XmppServer:
         self._options = services.config.xmpp
         self.addresses = Addresses.of(parse_server_name(services.config.server_name))
         router = Router(xmpp.MODULES, xmpp.IDENTITIES)
-        self.accounts = Accounts(services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS)
+        self.accounts = Accounts(services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS, xmpp.AVAILABILITY)
         settings = Settings(
             self.addresses.domain,
             (*xmpp.STREAM_FEATURES, capabilities(router, services.config.support)),

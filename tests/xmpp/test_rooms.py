@@ -251,3 +251,20 @@ async def test_a_room_says_what_it_is(world: World, bob: User) -> None:
         assert ("conference", "text", None, "The lounge") in info["disco_info"]["identities"]
         items = await alice.client.plugin["xep_0030"].get_items("rooms.hs1")
         assert (LOUNGE, None, "The lounge") in items["disco_items"]["items"]
+
+
+async def test_who_is_not_available_is_in_no_room(world: World, bob: User) -> None:
+    room_id = await public_room(bob)
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        await alice.enters(LOUNGE, "alice")
+        alice.client.send_presence(ptype="unavailable")
+        with pytest.raises(IqError) as refused:
+            await alice.asks(f"{LOUNGE}/alice", "<ping xmlns='urn:xmpp:ping'/>")
+        assert refused.value.condition == "not-acceptable"
+        await bob.says(room_id, "unheard")
+        alice.client.send_presence()
+        await alice.enters(LOUNGE, "alice")
+        await bob.says(room_id, "heard")
+        await alice.hears("heard", type_="groupchat")
+        assert [one for one in alice.received if one.name == "message" and one["body"] == "unheard"] == []
