@@ -5,6 +5,7 @@ https://www.rfc-editor.org/rfc/rfc6120#section-3, https://xmpp.org/extensions/xe
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 from federation.core.xmpp.framing import TcpFraming
 from federation.core.xmpp.xml import BEFORE_LOGIN
@@ -35,8 +36,8 @@ class TcpWire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: of a TLS listener, once TLS is there."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Those of uvloop are no subclass of it.
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
         self._connection = Connection(
