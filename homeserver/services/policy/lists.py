@@ -13,6 +13,7 @@ from homeserver.model import globs
 from homeserver.model.events import Event
 from homeserver.model.nids import SnapshotNid
 from homeserver.storage import policy_lists, rooms
+from homeserver.storage.database import fresh
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import Snapshots
@@ -78,7 +79,11 @@ class PolicyList:
                 self._events.by_nids(conn, [nid for slot in slots if (nid := state.get(slot)) is not None]).values()
                 for slots in policy_lists.rule_slots(conn)
             )
-            self._read = known = _Read(snapshot, Entities(_banned(users)), Entities(_banned(servers)))
+            known = _Read(snapshot, Entities(_banned(users)), Entities(_banned(servers)))
+            memory = fresh(conn)
+            if memory is None or memory.get("snapshot", snapshot) is None:
+                # One that is not committed yet may be undone, and its number given to another.
+                self._read = known
         return known
 
 
