@@ -60,6 +60,7 @@ from homeserver.services.openid import OpenId
 from homeserver.services.outgoing import Outgoing
 from homeserver.services.outside import OutsideMemberships
 from homeserver.services.passwords import Passwords
+from homeserver.services.pep import Pep
 from homeserver.services.policy.asking import PolicedWrites, PolicyAsking
 from homeserver.services.policy.lists import PolicyList
 from homeserver.services.policy.own import OwnPolicy
@@ -410,6 +411,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
         remote_devices=encryption.remote_devices,
         profiles=profiles,
         rosters=Rosters(db, names),
+        pep=Pep(db),
         private_xml=PrivateXml(db),
         typing=typing,
         presence=presence,

@@ -33,6 +33,7 @@ from homeserver.services.messages import Messages
 from homeserver.services.offers import Offers
 from homeserver.services.openid import OpenId
 from homeserver.services.outgoing import Outgoing
+from homeserver.services.pep import Pep
 from homeserver.services.policy.signing import PolicySigning
 from homeserver.services.presence import Presence
 from homeserver.services.private_xml import PrivateXml
@@ -119,6 +120,7 @@ class Services:
     remote_devices: RemoteDevices
     profiles: Profiles
     rosters: Rosters
+    pep: Pep
     private_xml: PrivateXml
     sync: Sync
     typing: Typing

@@ -41,7 +41,7 @@ async def info(session: Session, iq: Element) -> Element:
         most = session.services.config.media.max_upload_bytes
         query.add(form("urn:xmpp:http:upload:0", [("max-file-size", [str(most)])]))
     node = query.get("node")
-    if node is not None and (place is not Place.SERVER or node != f"{SOFTWARE}#{_hash(query)}"):
+    if node is not None and (place is not Place.SERVER or node != f"{SOFTWARE}#{caps_hash(query)}"):
         raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
     return result(iq, query)
 
@@ -73,7 +73,7 @@ HANDLERS: Mapping[Key, Handler] = {
 def capabilities(router: Router, support: Support) -> Element:
     """Return the feature of a stream by which clients know what the server can do."""
     described = Element("query", INFO).add(*_described(router, Place.SERVER, support))
-    return Element("c", CAPS, {"hash": "sha-1", "node": SOFTWARE, "ver": _hash(described)})
+    return Element("c", CAPS, {"hash": "sha-1", "node": SOFTWARE, "ver": caps_hash(described)})
 
 
 def form(kind: str, fields: Iterable[tuple[str, Sequence[str]]], *, type_: str = "result") -> Element:
@@ -127,7 +127,7 @@ def _place(session: Session, iq: Element) -> Place:
     return session.place_of(iq)
 
 
-def _hash(query: Element) -> str:
+def caps_hash(query: Element) -> str:
     """Return the hash of an answer: https://xmpp.org/extensions/xep-0115.html#ver."""
     identities = sorted(
         f"{one.get('category')}/{one.get('type')}//{one.get('name') or ''}<" for one in query.find_all("identity")

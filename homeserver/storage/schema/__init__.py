@@ -3,7 +3,7 @@
 Where that is time, `info["pruner"]` names the function of `homeserver.storage` that deletes from it.
 """
 
-from homeserver.storage.schema import accounts, chats, delivery, encryption, media, receiving, rooms, servers, xmpp
+from homeserver.storage.schema import accounts, chats, delivery, encryption, media, pep, receiving, rooms, servers, xmpp
 from homeserver.storage.schema.columns import metadata
 
-__all__ = ["accounts", "chats", "delivery", "encryption", "media", "metadata", "receiving", "rooms", "servers", "xmpp"]
+__all__ = ["accounts", "chats", "delivery", "encryption", "media", "metadata", "pep", "receiving", "rooms", "servers", "xmpp"]
