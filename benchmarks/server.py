@@ -118,6 +118,7 @@ async def running(
             settings = CHEAP | {
                 "ISTHMUS_HTTP__LISTEN": f"127.0.0.1:{port}",
                 "ISTHMUS_METRICS__LISTEN": f"127.0.0.1:{metrics}",
+                "ISTHMUS_XMPP__LISTEN": f"127.0.0.1:{free_port()}",
                 "ISTHMUS_DATABASE__URL": url,
                 "ISTHMUS_MEDIA__PATH": str(directory / "media"),
             }

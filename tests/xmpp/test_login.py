@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from federation.core.xmpp import sasl
 from homeserver.storage import accounts
-from homeserver.xmpp.certificate import end_point_of
+from homeserver.xmpp.x509 import end_point_of
 from tests.core.xmpp.scram import ScramClient
 from tests.support.raw_xmpp import RawClient, bound, connected
 from tests.support.talker import talker
