@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomID, ServerName, UserID, parse_event_id, parse_room_id, parse_user_id, server_of
 
@@ -65,7 +67,16 @@ def read(origin: ServerName, edu: object) -> Edu | None:
     if reader is None or not isinstance(edu_type, str) or not isinstance(content, dict):
         return None
     allowed = reader(origin, content)
-    return Edu(edu_type, allowed) if allowed else None
+    return Edu(edu_type, allowed) if allowed and _can_be_written(allowed) else None
+
+
+def _can_be_written(content: Content) -> bool:
+    """Return whether others can be told of it: integers of old events are of any size, and nobody needs such ones here."""
+    try:
+        orjson.dumps(content)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def _own_user(origin: ServerName, value: object) -> UserID | None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 
+from federation.core.canonical_json import encode_lenient
 from federation.core.ids import EventID, RoomID
 from homeserver.http.bodies import JsonObject
-from homeserver.http.routing import Auth, Call, Json, Routes
+from homeserver.http.routing import Answer, Auth, Call, Routes
 
 routes = Routes()
 
@@ -23,7 +24,7 @@ class Invite(msgspec.Struct):
 
 
 @routes.put("/_matrix/federation/v2/invite/{room_id}/{event_id}", auth=Auth.SERVER, limit="invites")
-async def invite(call: Call, room_id: RoomID, event_id: EventID, body: Invite) -> Json:
+async def invite(call: Call, room_id: RoomID, event_id: EventID, body: Invite) -> Answer:
     """Invite a user of this server."""
     signed = await call.services.incoming_invites.receive(
         call.origin,
@@ -33,11 +34,12 @@ async def invite(call: Call, room_id: RoomID, event_id: EventID, body: Invite) -
         fields=body.event,
         room_state=body.invite_room_state,
     )
-    return {"event": signed}
+    # Events of old rooms hold numbers that canonical JSON has not.
+    return Answer(encode_lenient({"event": signed}))
 
 
 @routes.put("/_matrix/federation/v1/invite/{room_id}/{event_id}", auth=Auth.SERVER, limit="invites")
-async def invite_to_old_room(call: Call, room_id: RoomID, event_id: EventID, body: JsonObject) -> Json:
+async def invite_to_old_room(call: Call, room_id: RoomID, event_id: EventID, body: JsonObject) -> Answer:
     """Invite a user of this server to a room of version 1 or 2."""
     unsigned = body.get("unsigned")
     room_state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
@@ -49,4 +51,4 @@ async def invite_to_old_room(call: Call, room_id: RoomID, event_id: EventID, bod
         fields=body,
         room_state=room_state if isinstance(room_state, list) else [],
     )
-    return [200, {"event": signed}]
+    return Answer(encode_lenient([200, {"event": signed}]))

@@ -18,7 +18,7 @@ from federation.core.ids import EventID, RoomID, ServerName, UserID, parse_user_
 from federation.core.room_versions import ROOM_VERSIONS
 from federation.core.signing import SigningKey, sign_event
 from federation.matrix.keyring import Keyring
-from homeserver.errors import Forbidden, IncompatibleRoomVersion, InvalidParam, InviteBlocked
+from homeserver.errors import Forbidden, IncompatibleRoomVersion, InvalidParam, InviteBlocked, TooLarge
 from homeserver.services import member_pdus
 from homeserver.services.member_events import INVITE_PERMISSION, blocks_invites
 from homeserver.services.outside import OutsideMemberships
@@ -29,6 +29,8 @@ from homeserver.storage.database import Database, Write
 CREATE = "m.room.create"
 MOST_ROOM_STATE = 100
 """Events of `invite_room_state`; ten are usual."""
+MOST_BYTES_TOLD = 1024 * 1024
+"""Of them as they are stored, and shown in every initial sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ class IncomingInvites:
         version = invite.version
         if version.room_id_is_create_hash:
             events = await self._checked(invite, room_state)
-            return orjson.dumps([_strip(event.fields) for event in events])
-        return orjson.dumps([_strip(entry) for entry in room_state if _is_stripped_state(entry)])
+            return _encoded([_strip(event.fields) for event in events])
+        return _encoded([_strip(entry) for entry in room_state if _is_stripped_state(entry)])
 
     async def _checked(self, invite: Pdu, room_state: Sequence[Any]) -> list[Pdu]:
         events: list[Pdu] = []
@@ -138,6 +140,17 @@ class IncomingInvites:
                 raise InvalidParam(f"invite_room_state.{index}: {outcome.reason}")
             events[index] = outcome.event
         return events
+
+
+def _encoded(stripped: list[dict[str, Any]]) -> bytes:
+    """Return stripped state as it is stored. Raises `InvalidParam`, `TooLarge`."""
+    try:
+        encoded = orjson.dumps(stripped)
+    except orjson.JSONEncodeError as error:
+        raise InvalidParam("invite_room_state: holds what clients cannot read") from error
+    if len(encoded) > MOST_BYTES_TOLD:
+        raise TooLarge(f"invite_room_state: has more than {MOST_BYTES_TOLD} bytes")
+    return encoded
 
 
 def _is_stripped_state(entry: object) -> bool:

@@ -7,6 +7,7 @@ by `Unsigned`, to be fetched by whoever knows other servers.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -166,10 +167,11 @@ class Intake:
         room's policy server has to be asked about the event.
         """
         turn = self.timeline.turn(tx, room)
-        pdu = received.event
-        refusal = _refusal(pdu, turn)
+        refusal = _refusal(received.event, turn)
         if refusal is not None:
             return refusal
+        received = self._as_known(turn, received)
+        pdu = received.event
         create_id = _create_id(pdu)
         wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
         found = self._events.by_ids(tx.conn, wanted)
@@ -180,7 +182,7 @@ class Intake:
         if known is not None and (known.status is not Status.OUTLIER or pdu.type == CREATE[0]):
             return _VERDICTS[known.status]
         before = self._before(turn, pdu, found, state_before)
-        verdict = self._judge(turn, received, found, before)
+        verdict = self._judge(turn, received, found, before, is_told=state_before is not None)
         if verdict.kind is VerdictKind.ACCEPTED and soft_fail is not None:
             verdict = Verdict(VerdictKind.SOFT_FAILED, soft_fail)
         if verdict.kind is VerdictKind.ACCEPTED:
@@ -191,9 +193,21 @@ class Intake:
                 pdu = signed
         if verdict.kind is VerdictKind.ACCEPTED:
             self._accept(turn, pdu, before, found, relay_except)
-        else:
+        elif verdict.kind is not VerdictKind.DROPPED:
             self._keep_aside(turn, pdu, before, known, verdict)
         return verdict
+
+    def _as_known(self, turn: Turn, received: Received) -> Received:
+        """Return an event as it is stored apart from history already, where its sender has chosen its ID.
+
+        Two may bear it there, and what is judged must be what is stored.
+        """
+        if received.event.version.event_id_is_hash:
+            return received
+        known = self._events.by_id(turn.tx.conn, received.event.event_id)
+        if known is None or known.status is not Status.OUTLIER or known.room != turn.room.nid:
+            return received
+        return replace(received, event=known.pdu)
 
     def _recommended(self, turn: Turn, received: Received) -> Pdu | str:
         """Make check 7: return the event, signed by the room's policy server if it uses one, or why it is not.
@@ -257,22 +271,32 @@ class Intake:
 
     def _judge(
         self, turn: Turn, received: Received, found: Mapping[EventID, Event], before: Snapshot | None,
-        *, current: bool = True,
+        *, current: bool = True, is_told: bool = False,
     ) -> Verdict:  # fmt: skip
+        """Make checks 4 to 6. `is_told` says that the state before the event is what another server says it was.
+
+        By such a state no event is rejected for good: its teller could have it lack whatever the event stands on.
+        """
         pdu = received.event
         create_id = _create_id(pdu)
         create = found.get(create_id) if create_id is not None else None
         if pdu.type == CREATE[0] and turn.snapshot is not None:
             return Verdict(VerdictKind.REJECTED, "the room has been created already")
         now = turn.snapshot if current and turn.snapshot is not None and turn.snapshot is not before else None
-        return judge(
+        judged = partial(
+            judge,
             received,
             auth_events=[found[event_id].pdu for event_id in pdu.auth_events],
             rejected={event.event_id for event in found.values() if event.status is Status.REJECTED},
             create=create.pdu if create is not None else None,
+        )
+        verdict = judged(
             before=self._auth_state(turn.tx.conn, pdu, before),
             current=self._auth_state(turn.tx.conn, pdu, now) if now is not None else None,
         )
+        if is_told and verdict.kind is VerdictKind.REJECTED and judged().kind is VerdictKind.ACCEPTED:
+            return Verdict(VerdictKind.DROPPED, verdict.reason)
+        return verdict
 
     def _auth_state(self, conn: Connection, pdu: Pdu, snapshot: Snapshot | None) -> dict[Slot, Pdu]:
         """Return what of a state the rules ask for to judge an event."""
@@ -388,6 +412,7 @@ class Intake:
         return verdicts
 
     def _backfill(self, turn: Turn, received: Received, state: Mapping[Slot, EventID] | None, place: int) -> Verdict:
+        received = self._as_known(turn, received)
         tx, room, pdu = turn.tx, turn.room.nid, received.event
         create_id = _create_id(pdu)
         wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
@@ -404,7 +429,9 @@ class Intake:
             before = None
         else:
             before = self._before(turn, pdu, found, state)
-            verdict = self._judge(turn, received, found, before, current=False)
+            verdict = self._judge(turn, received, found, before, current=False, is_told=state is not None)
+            if verdict.kind is VerdictKind.DROPPED:
+                return verdict
             if verdict.kind is not VerdictKind.ACCEPTED:
                 self._keep_aside(turn, pdu, before, known, verdict)
                 return verdict
