@@ -21,7 +21,7 @@ from tests.support.pair import database, federating, free_port
 from tests.support.peer import Peer
 from tests.support.rooms import VERSIONS
 from tests.support.shared_room import SharedRoom, signed_again, wire
-from tests.support.waiting import until
+from tests.support.waiting import asking, until
 from tests.support.world import User, World, ok, q, refused
 
 pytestmark = pytest.mark.timeout(120)
@@ -57,9 +57,7 @@ async def nothing_is_left(ours: World) -> None:
     def read(conn: sa.Connection) -> int:
         return int(conn.execute(sa.select(sa.func.count()).select_from(unfinished_joins)).scalar_one())
 
-    async with asyncio.timeout(10):
-        while await ours.app.services.db.read(read):
-            await asyncio.sleep(0.01)
+    await asking(lambda: ours.app.services.db.read(read), lambda left: left == 0)
 
 
 # Joining
