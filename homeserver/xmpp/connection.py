@@ -97,6 +97,7 @@ class Connection:
         self._paused = False
         self._closed = False
         self._writing = False
+        self._heard = True
         self._timer = asyncio.get_running_loop().call_later(LOGIN_SECONDS, self._too_slow)
 
     # What happens to the connection
@@ -105,12 +106,20 @@ class Connection:
         """Take what the client has sent."""
         if self._closed:
             return
+        self._heard = True
         self.stream.receive(data)
         if self._working is None:
             self._working = asyncio.create_task(self._work(), name="xmpp-connection")
         elif self.stream.backlog > MOST_WAITING and not self._paused:
             self._paused = True
             self.wire.pause()
+
+    def rest(self) -> None:
+        """Let go of what costs memory, if nothing has come since the last call."""
+        if self._heard:
+            self._heard = False
+        else:
+            self.stream.rest()
 
     def lost(self) -> None:
         """Take note that the connection is gone. The session stays if it can be resumed."""

@@ -14,6 +14,7 @@ from homeserver.services import Services
 from homeserver.xmpp import uploads
 from homeserver.xmpp.accounts import Accounts
 from homeserver.xmpp.addresses import Addresses
+from homeserver.xmpp.allocation import keep_large_blocks_apart
 from homeserver.xmpp.certificate import Certificate, open_certificate
 from homeserver.xmpp.connection import Welcome
 from homeserver.xmpp.disco import capabilities
@@ -22,6 +23,9 @@ from homeserver.xmpp.router import Router
 from homeserver.xmpp.websocket import routes_of
 
 log = structlog.get_logger()
+
+REST_AFTER_SECONDS = 10.0
+"""A connection on which nothing has come for so long (twice at most) lets go of what it can do without."""
 
 
 class XmppServer:
@@ -44,7 +48,7 @@ class XmppServer:
         self.listening: list[str] = []
         """Where clients connect: the places with STARTTLS first."""
         self._servers: list[asyncio.Server] = []
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def routes(self) -> Routes:
         """Return what is served over HTTP."""
@@ -54,6 +58,7 @@ class XmppServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError where the configured certificate cannot be used."""
+        keep_large_blocks_apart()
         directory = Path(self._services.config.keys.signing_key).parent
         clock = self._services.clock
         certificate = open_certificate(
@@ -63,16 +68,25 @@ class XmppServer:
             await self._listen(certificate, place, direct=False)
         for place in self._options.listen_tls:
             await self._listen(certificate, place, direct=True)
-        self._watching = asyncio.create_task(certificate.watch(clock), name="xmpp-certificate")
+        self._tasks.append(asyncio.create_task(certificate.watch(clock), name="xmpp-certificate"))
+        self._tasks.append(asyncio.create_task(self._let_rest(), name="xmpp-rest"))
 
     async def stop(self) -> None:
         """Listen no more, and end all sessions with a word."""
         for server in self._servers:
             server.close()
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.accounts.close(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
+
+    async def _let_rest(self) -> None:
+        """Let connections on which nothing comes cost less."""
+        while True:
+            await self._services.clock.sleep(REST_AFTER_SECONDS)
+            for session in self.accounts.all():
+                if session.connection is not None:
+                    session.connection.rest()
 
     async def _listen(self, certificate: Certificate, place: str, *, direct: bool) -> None:
         try:

@@ -29,6 +29,10 @@ class Framing(Protocol):
         """Begin a new stream on the same connection."""
         ...
 
+    def rest_between_stanzas(self) -> None:
+        """Let go of what costs memory while nothing comes."""
+        ...
+
     def header(self, attributes: Mapping[str, str | None]) -> str:
         """Return what opens a stream."""
         ...
@@ -62,6 +66,10 @@ class TcpFraming:
     def restart(self) -> None:
         """Begin a new document: https://www.rfc-editor.org/rfc/rfc6120#section-4.3.3."""
         self._parser = Parser(self.limits)
+
+    def rest_between_stanzas(self) -> None:
+        """Let go of the parser while nothing comes."""
+        self._parser.rest_between_stanzas()
 
     def header(self, attributes: Mapping[str, str | None]) -> str:
         """Return what opens a stream: https://www.rfc-editor.org/rfc/rfc6120#section-4.7."""
@@ -105,6 +113,9 @@ class WebSocketFraming:
 
     def restart(self) -> None:
         """Begin anew; nothing is kept from frame to frame."""
+
+    def rest_between_stanzas(self) -> None:
+        """Nothing is kept from frame to frame."""
 
     def header(self, attributes: Mapping[str, str | None]) -> str:
         """Return what opens a stream: https://www.rfc-editor.org/rfc/rfc7395#section-3.4."""

@@ -219,6 +219,10 @@ class Stream:
                 self.close(broken)
         return self._events.popleft() if self._events else None
 
+    def rest(self) -> None:
+        """Let go of what costs memory while the client sends nothing."""
+        self._framing.rest_between_stanzas()
+
     @property
     def backlog(self) -> int:
         """How much the client has sent that waits for the application."""

@@ -5,6 +5,7 @@ UTF-8 only. expat reads; what it keeps back (an unfinished tag) it reads again w
 bounded, too: a tag has at most `tag_bytes`.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -15,7 +16,12 @@ from federation.core.xmpp.element import Child, Element
 from federation.core.xmpp.errors import StreamCondition, StreamError
 
 _PIECE = 2048
+# A start tag that is known to be well-formed.
+_tag = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""").match
 _SEPARATOR = "\f"  # XML cannot hold it
+
+_NOBODY = expat.ParserCreate()
+"""Stands for the parser of a stream that rests."""
 
 _CONDITIONS = {
     expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]: StreamCondition.BAD_NAMESPACE_PREFIX,
@@ -75,17 +81,39 @@ class Parser:
         self._done = 0
         """Where the last element of the first level ended."""
         self._over = False
-        self._expat = expat.ParserCreate("UTF-8", _SEPARATOR)
-        self._expat.buffer_text = True
+        self._begun = bytearray()
+        """What was fed until the header was complete."""
+        self._header: bytes | None = None
+        self._resting = False
+        self._expat = self._new()
+
+    def _new(self) -> expat.XMLParserType:
+        made = expat.ParserCreate("UTF-8", _SEPARATOR)
         # expat >= 2.6 would hold back the last stanza until more comes: https://github.com/python/cpython/issues/115398
-        getattr(self._expat, "SetReparseDeferralEnabled", bool)(False)
-        self._expat.StartElementHandler = self._start
-        self._expat.EndElementHandler = self._end
-        self._expat.CharacterDataHandler = self._text
-        self._expat.XmlDeclHandler = self._declaration
-        self._expat.StartDoctypeDeclHandler = _restricted
-        self._expat.CommentHandler = _restricted
-        self._expat.ProcessingInstructionHandler = _restricted
+        getattr(made, "SetReparseDeferralEnabled", bool)(False)
+        made.StartElementHandler = self._start
+        made.EndElementHandler = self._end
+        made.CharacterDataHandler = self._text
+        made.XmlDeclHandler = self._declaration
+        made.StartDoctypeDeclHandler = _restricted
+        made.CommentHandler = _restricted
+        made.ProcessingInstructionHandler = _restricted
+        return made
+
+    def rest_between_stanzas(self) -> None:
+        """Let go of what expat keeps (12 KiB) if nothing is half read; the next input makes it anew from the header."""
+        if self._header is not None and len(self._open) == 1 and self._expat.CurrentByteIndex == self._fed:
+            self._resting = True
+            self._expat = _NOBODY
+
+    def _wake(self) -> None:
+        assert self._header is not None
+        self._resting = False
+        self._expat = self._new()
+        self._open.clear()
+        self._expat.Parse(self._header, False)
+        self._found.clear()
+        self._fed = self._done = len(self._header)
 
     def feed(self, data: bytes) -> list[Parsed]:
         """Return what is complete now. Raises `StreamError`, and then again for whatever follows.
@@ -94,8 +122,12 @@ class Parser:
         """
         if self._over:
             raise StreamError(StreamCondition.NOT_WELL_FORMED, "something follows the end of the stream")
+        if self._resting:
+            self._wake()
         for start in range(0, len(data), _PIECE):
             piece = data[start : start + _PIECE]
+            if self._header is None:
+                self._begun += piece
             self._parse(piece)
             self._fed += len(piece)
             if self._fed - self._done > self.limits.bytes:
@@ -131,11 +163,19 @@ class Parser:
         if len(self._open) > self.limits.depth or self._elements > self.limits.elements:
             raise StreamError(StreamCondition.POLICY_VIOLATION, "the stanza has too many elements")
         if not self._open:
+            if self._header is None:
+                self._keep_header()
             self._found.append(Opened(element))
             self._finished()
         elif len(self._open) > 1:
             self._open[-1].children.append(element)
         self._open.append(element)
+
+    def _keep_header(self) -> None:
+        tag = _tag(self._begun, self._expat.CurrentByteIndex)
+        assert tag is not None
+        self._header = tag[0]
+        self._begun.clear()
 
     def _end(self, _name: str) -> None:
         element = self._open.pop()

@@ -44,6 +44,7 @@ def test_over_websocket_each_element_is_a_frame() -> None:
     ]
     assert framing.feed(framing.footer().encode()) == [Closed()]
     framing.restart()
+    framing.rest_between_stanzas()
     assert framing.feed(b"<iq xmlns='jabber:client'/>") == [Completed(Element("iq"))]
     with pytest.raises(StreamError):
         framing.feed(b"<wave xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>")

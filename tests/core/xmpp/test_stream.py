@@ -274,6 +274,8 @@ def test_a_bound_stream_carries_stanzas_and_extensions() -> None:
     talk.stream.send(Element("message"))
     talk.stream.write("<presence/>")
     assert talk.answers() == "<message/><presence/>"
+    talk.stream.rest()
+    assert talk.sends("<message/>") == [Received(Element("message"))]
 
 
 @pytest.mark.parametrize(

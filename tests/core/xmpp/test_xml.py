@@ -150,3 +150,28 @@ def test_any_bytes_are_stanzas_or_an_error(pieces: list[bytes], greeted: bool) -
             parser.feed(piece)
     except StreamError:
         return
+
+
+def test_a_stream_that_rests_goes_on_where_it_was() -> None:
+    header = HEADER.replace(b"<stream:stream", b"<stream:stream  a='>' b=\"'>\" xmlns:p='urn:p'")
+    parser = Parser(AFTER_LOGIN)
+    parser.rest_between_stanzas()
+    parser.feed(header + b"<a/>")
+    for _ in range(3):
+        parser.rest_between_stanzas()
+        assert parser.feed(b"<p:b/> ") == [Completed(Element("b", "urn:p"))]
+    parser.feed(b"<c><d")
+    parser.rest_between_stanzas()
+    assert parser.feed(b"/></c>") == [Completed(Element("c", "jabber:client", {}, Element("d")))]
+    parser.rest_between_stanzas()
+    assert parser.feed(b"</stream:stream>") == [Closed()]
+
+
+def test_limits_hold_after_a_rest() -> None:
+    parser = opened(Limits(bytes=3000, tag_bytes=2500))
+    for _ in range(3):
+        parser.rest_between_stanzas()
+        assert len(parser.feed(b"<a>" + b"x" * 2900 + b"</a>")) == 1
+    parser.rest_between_stanzas()
+    with pytest.raises(StreamError):
+        parser.feed(b"<a>" + b"x" * 3100)
