@@ -10,6 +10,7 @@ from federation.core.xmpp.element import Element
 from homeserver.xmpp import (
     archive,
     blocking,
+    bookmarks,
     carbons,
     csi,
     deliveries,
@@ -23,6 +24,7 @@ from homeserver.xmpp import (
     ping,
     presence,
     private,
+    pubsub,
     resumption,
     roster,
     software,
@@ -52,11 +54,12 @@ MODULES: Sequence[Extension] = (
     muc_disco,
     archive,
     uploads,
+    pubsub,
 )
 
 IDENTITIES: Mapping[Place, Sequence[Identity]] = {
     Place.SERVER: (Identity("server", "im", software.NAME),),
-    Place.ACCOUNT: (Identity("account", "registered"),),
+    Place.ACCOUNT: (Identity("account", "registered"), Identity("pubsub", "pep")),
     Place.ROOMS: (Identity("conference", "text", "Rooms"),),
     Place.UPLOADS: (Identity("store", "file", "File uploads"),),
     Place.GATEWAY: (Identity("gateway", "matrix", "Users of other Matrix servers"),),
@@ -69,10 +72,10 @@ BEGUN: Sequence[Hook] = (deliveries.begun,)
 ENDED: Sequence[Hook] = (presence.ended, resumption.ended, deliveries.ended)
 """When a session has ended for good: not when only its connection broke and it can be resumed."""
 
-NEWS: Sequence[OnNews] = (roster.news, presence.news, blocking.news, deliveries.news)
+NEWS: Sequence[OnNews] = (roster.news, presence.news, blocking.news, deliveries.news, bookmarks.news)
 """When something has changed for a user who has sessions here."""
 
-AVAILABILITY: Sequence[Hook] = (deliveries.availability,)
+AVAILABILITY: Sequence[Hook] = (deliveries.availability, pubsub.availability)
 """When a session has become available, or is no longer: `session.available` says which."""
 
 NONZAS: Mapping[tuple[str, str], Nonza] = {**resumption.NONZAS, **csi.NONZAS}

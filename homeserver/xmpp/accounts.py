@@ -178,7 +178,7 @@ class Accounts:
         name = session.jid.resource or ""
         if account.sessions.get(name) is session:
             del account.sessions[name]
-        self._ending[session.jid] = self._soon(self._clean(session))
+        self._ending[session.jid] = self.soon(self._clean(session))
         if not account.sessions:
             self._by_user.pop(account.user, None)
             self._by_jid.pop(account.jid, None)
@@ -228,7 +228,7 @@ class Accounts:
         """A user's devices or what they may do have changed."""
         account = self._by_user.get(user)
         for session in list(account.sessions.values()) if account is not None else ():
-            self._soon(self._renew(session)).set_name("xmpp-renewal")
+            self.soon(self._renew(session)).set_name("xmpp-renewal")
 
     async def _renew(self, session: Session) -> None:
         try:
@@ -236,7 +236,8 @@ class Accounts:
         except MatrixError:
             session.end(StreamError(StreamCondition.NOT_AUTHORIZED, "this device was logged out"))
 
-    def _soon(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def soon(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Do something beside what runs now; it is waited for when the server stops."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

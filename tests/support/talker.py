@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -113,14 +113,20 @@ def item(presence: StanzaBase) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def talker(world: World, name: str, *, resource: str = "test", password: str = PASSWORD) -> AsyncIterator[Talker]:
-    """Log somebody in who has an account."""
+async def talker(
+    world: World, name: str, *, resource: str = "test", password: str = PASSWORD, wants: Sequence[str] = ()
+) -> AsyncIterator[Talker]:
+    """Log somebody in who has an account; `wants` are the nodes of PEP that their client wants to hear of."""
     xmpp = world.app.xmpp
     assert xmpp is not None
     host, _, port = xmpp.listening[0].rpartition(":")
     client = slixmpp.ClientXMPP(f"{name}@{xmpp.addresses.domain}/{resource}", password)
     for plugin in PLUGINS:
         client.register_plugin(plugin)
+    if wants:
+        client.register_plugin("xep_0115")
+        for node in wants:
+            client.plugin["xep_0030"].add_feature(f"{node}+notify")
     client.ssl_context.check_hostname = False
     client.ssl_context.verify_mode = ssl.CERT_NONE
     person = Talker(client)
@@ -136,6 +142,8 @@ async def talker(world: World, name: str, *, resource: str = "test", password: s
     try:
         async with asyncio.timeout(SECONDS):
             await ready
+        if wants:
+            await client.plugin["xep_0115"].update_caps()
         client.send_presence()
         await person.gets(lambda one: one.name == "presence" and one["from"] == client.boundjid)
         yield person

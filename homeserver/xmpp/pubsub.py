@@ -1,0 +1,273 @@
+"""Personal eventing: what users publish, for others or for their own clients: https://xmpp.org/extensions/xep-0163.html.
+
+Who hears of it: the user's own sessions and those of contacts, as far as they say so by `+notify`. `NODES` are those
+that the server itself fills; everything else is kept as it was published.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from federation.core.xmpp import stanza as stanzas
+from federation.core.xmpp.element import Element, serialise
+from federation.core.xmpp.errors import StanzaCondition, StanzaError
+from federation.core.xmpp.jid import Jid
+from federation.core.xmpp.xml import AFTER_LOGIN, parse_frame
+from homeserver.errors import NotFound
+from homeserver.model.nids import UserNid
+from homeserver.services.pep import DEFAULTS, Mismatch
+from homeserver.xmpp import bookmarks, interests, roster
+from homeserver.xmpp.addresses import Place
+from homeserver.xmpp.disco import form
+from homeserver.xmpp.eventing import EVENT, event, send
+from homeserver.xmpp.router import Handler, Key, Kind
+from homeserver.xmpp.session import Session
+
+PUBSUB = "http://jabber.org/protocol/pubsub"
+OWNER = "http://jabber.org/protocol/pubsub#owner"
+ERRORS = "http://jabber.org/protocol/pubsub#errors"
+CONFIG = "http://jabber.org/protocol/pubsub#node_config"
+FORMS = "jabber:x:data"
+_ACCESS = frozenset(("open", "presence", "whitelist", "roster", "authorize"))
+_COMPARED = ("pubsub#access_model", "pubsub#max_items", "pubsub#persist_items")
+_TRUE = {"true": "1", "false": "0"}
+
+Items = Sequence[tuple[str, Element]]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNode:
+    """A node that the server fills, for the user alone."""
+
+    read: Callable[[Session], Awaitable[Items]]
+    publish: Callable[[Session, str, Element], Awaitable[None]]
+    retract: Callable[[Session, str], Awaitable[None]]
+
+
+NODES: Mapping[str, OwnNode] = {
+    bookmarks.NODE: OwnNode(bookmarks.read, bookmarks.publish, bookmarks.retract),
+    bookmarks.LEGACY: OwnNode(bookmarks.read_legacy, bookmarks.publish_legacy, bookmarks.retract_legacy),
+}
+
+
+async def get(session: Session, iq: Element) -> Element:
+    """Return items of a node, one's own or a contact's. Raises `StanzaError`."""
+    asked = stanzas.payload_of(iq).find("items")
+    if asked is None:
+        raise StanzaError(StanzaCondition.FEATURE_NOT_IMPLEMENTED)
+    node = _node(asked)
+    wanted = [item.get("id") or "" for item in asked.find_all("item")]
+    most = asked.get("max_items") or ""
+    limit = int(most[:6]) if most.isdecimal() else None
+    items = await _items(session, iq, node, wanted or None, limit)
+    found = Element("items", PUBSUB, {"node": node})
+    found.add(*(Element("item", PUBSUB, {"id": name}, payload) for name, payload in items))
+    return stanzas.result(iq, Element("pubsub", PUBSUB, None, found))
+
+
+async def _items(session: Session, iq: Element, node: str, wanted: list[str] | None, limit: int | None) -> Items:
+    if session.place_of(iq) is Place.ACCOUNT:
+        own = NODES.get(node)
+        if own is not None:
+            items = [each for each in await own.read(session) if wanted is None or each[0] in wanted]
+            return items[-limit:] if limit else items
+        found = await session.services.pep.find(session.who.user, node, wanted, limit)
+    else:
+        owner = Jid.parse(iq.attributes["to"])
+        user_id = session.addresses.user(owner)
+        user = (
+            await session.services.db.read(lambda conn: session.services.history.names.user(conn, user_id))
+            if user_id is not None
+            else None
+        )
+        if user is None or node in NODES:
+            raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
+        found = await session.services.pep.find(user, node, wanted, limit)
+        await _check_may_read(session, owner, found.config["pubsub#access_model"])
+    return [(name, parse_frame(payload, AFTER_LOGIN)) for name, payload in found.items]
+
+
+async def _check_may_read(session: Session, owner: Jid, access: str) -> None:
+    if access == "open":
+        return
+    if access in ("presence", "roster"):
+        for item in await roster.contacts(session):
+            if item.jid == str(owner) and item.subscription in ("both", "to"):
+                return
+    raise StanzaError(StanzaCondition.NOT_AUTHORIZED, "This is not for you")
+
+
+async def put(session: Session, iq: Element) -> Element:
+    """Publish, retract or make something. Raises `StanzaError` and what services raise."""
+    asked = stanzas.payload_of(iq)
+    publish, retract, create = asked.find("publish"), asked.find("retract"), asked.find("create")
+    if publish is not None:
+        return await _publish(session, iq, publish, _options(asked.find("publish-options")))
+    if retract is not None:
+        return await _retract(session, iq, retract)
+    if create is not None:
+        await session.services.pep.configure(session.who, _node(create), _options(asked.find("configure")))
+        return stanzas.result(iq)
+    raise StanzaError(StanzaCondition.FEATURE_NOT_IMPLEMENTED)
+
+
+async def _publish(session: Session, iq: Element, publish: Element, options: Mapping[str, str]) -> Element:
+    node, names = _node(publish), []
+    for item in publish.find_all("item"):
+        payload = next(item.elements(), None)
+        if payload is None:
+            raise StanzaError(StanzaCondition.BAD_REQUEST, "an item needs a payload")
+        name = item.get("id") or session.services.ids.letters(16)
+        names.append(name)
+        own = NODES.get(node)
+        if own is not None:
+            if options.get("pubsub#access_model", "whitelist") != "whitelist":
+                return _mismatch(iq)
+            await own.publish(session, name, payload)
+            continue
+        stored = serialise(payload, "").encode()
+        compared = {key: value for key, value in options.items() if key in _COMPARED}
+        try:
+            config = await session.services.pep.publish(session.who, node, name, stored, compared)
+        except Mismatch:
+            return _mismatch(iq)
+        await _notify(session, node, [Element("item", EVENT, {"id": name}, payload)], config)
+    made = Element("publish", PUBSUB, {"node": node})
+    made.add(*(Element("item", PUBSUB, {"id": name}) for name in names))
+    return stanzas.result(iq, Element("pubsub", PUBSUB, None, made))
+
+
+def _mismatch(iq: Element) -> Element:
+    """https://xmpp.org/extensions/xep-0060.html#publisher-publish-options"""
+    answer = stanzas.error(iq, StanzaError(StanzaCondition.CONFLICT, "The node is configured in another way"))
+    error = answer.find("error")
+    assert error is not None
+    error.add(Element("precondition-not-met", ERRORS))
+    return answer
+
+
+async def _retract(session: Session, iq: Element, retract: Element) -> Element:
+    node = _node(retract)
+    for item in retract.find_all("item"):
+        name = item.get("id") or ""
+        own = NODES.get(node)
+        if own is not None:
+            await own.retract(session, name)
+            continue
+        await session.services.pep.retract(session.who, node, name)
+        config = (await session.services.pep.find(session.who.user, node, limit=1)).config
+        await _notify(session, node, [Element("retract", EVENT, {"id": name})], config)
+    return stanzas.result(iq)
+
+
+async def configuration(session: Session, iq: Element) -> Element:
+    """Return how a node is configured, as a form. Raises `StanzaError`."""
+    asked = stanzas.payload_of(iq).find("configure")
+    if asked is None:
+        raise StanzaError(StanzaCondition.FEATURE_NOT_IMPLEMENTED)
+    node = _node(asked)
+    if node in NODES:
+        config: Mapping[str, str] = {**DEFAULTS, "pubsub#access_model": "whitelist", "pubsub#max_items": "max"}
+    else:
+        config = (await session.services.pep.find(session.who.user, node, limit=1)).config
+    shown = form(CONFIG, [(name, [value]) for name, value in config.items()], type_="form")
+    configure = Element("configure", OWNER, {"node": node}, shown)
+    return stanzas.result(iq, Element("pubsub", OWNER, None, configure))
+
+
+async def own(session: Session, iq: Element) -> Element:
+    """Configure or delete a node. Raises `StanzaError`."""
+    asked = stanzas.payload_of(iq)
+    configure, delete = asked.find("configure"), asked.find("delete")
+    if configure is not None:
+        if _node(configure) in NODES:
+            raise StanzaError(StanzaCondition.NOT_ALLOWED)
+        await session.services.pep.configure(session.who, _node(configure), _options(configure))
+    elif delete is not None:
+        await session.services.pep.delete(session.who, _node(delete))
+    else:
+        raise StanzaError(StanzaCondition.FEATURE_NOT_IMPLEMENTED)
+    return stanzas.result(iq)
+
+
+async def _notify(session: Session, node: str, items: Iterable[Element], config: Mapping[str, str]) -> None:
+    """Tell those who want to hear and may."""
+    told = event(node, items)
+    send(session.account.available(), node, told, session.jid.bare)
+    if config["pubsub#access_model"] == "whitelist":
+        return
+    for contact in await roster.contacts(session):
+        account = session.accounts.at(Jid.parse(contact.jid))
+        if account is not None and contact.subscription in ("both", "from"):
+            send(account.available(), node, told, session.jid.bare)
+
+
+async def availability(session: Session) -> None:
+    """Ask a client that has become available what it wants to hear of, and tell it the last of that."""
+    if session.available:
+        session.accounts.soon(_introduce(session)).set_name("xmpp-interests")
+
+
+async def _introduce(session: Session) -> None:
+    new = await interests.learn(session)
+    for node in new & NODES.keys():
+        for name, payload in await NODES[node].read(session):
+            send([session], node, event(node, [Element("item", EVENT, {"id": name}, payload)]), session.jid.bare)
+    owners = [session.jid.bare, *(Jid.parse(item.jid) for item in await roster.contacts(session))]
+    users = {user_id: owner for owner in owners if (user_id := session.addresses.user(owner)) is not None}
+    names = session.services.history.names
+    known = await session.services.db.read(lambda conn: names.user_nids(conn, users))
+    for user_id, user in known.items():
+        await _tell_last(session, users[user_id], user, new)
+
+
+async def _tell_last(session: Session, owner: Jid, user: UserNid, wanted: frozenset[str]) -> None:
+    """Tell a session the newest item of those nodes of somebody that it wants to hear of."""
+    for node, config in (await session.services.pep.nodes(user)).items():
+        if node not in wanted or (owner != session.jid.bare and config["pubsub#access_model"] == "whitelist"):
+            continue
+        try:
+            found = await session.services.pep.find(user, node, limit=1)
+        except NotFound:
+            continue
+        items = [
+            Element("item", EVENT, {"id": name}, parse_frame(payload, AFTER_LOGIN)) for name, payload in found.items
+        ]
+        if items:
+            send([session], node, event(node, items), owner)
+
+
+def _node(asked: Element) -> str:
+    node = asked.get("node")
+    if not node:
+        raise StanzaError(StanzaCondition.BAD_REQUEST, "expected a node")
+    return node
+
+
+def _options(holder: Element | None) -> dict[str, str]:
+    """Return the fields of a form that are about a node."""
+    filled = holder.find("x", FORMS) if holder is not None else None
+    options = {}
+    for field in filled.find_all("field") if filled is not None else ():
+        name, value = field.get("var") or "", field.text_of("value") or ""
+        if name.startswith("pubsub#"):
+            options[name] = _TRUE.get(value, value)
+    if options.get("pubsub#access_model", "open") not in _ACCESS:
+        raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "no such access model")
+    return options
+
+
+_FEATURES = (
+    "publish", "publish-options", "persistent-items", "auto-create", "retrieve-items", "retract-items", "delete-nodes",
+    "create-nodes", "create-and-configure", "config-node", "config-node-max", "item-ids", "multi-items",
+    "last-published", "auto-subscribe", "filtered-notifications", "access-open", "access-presence", "access-whitelist",
+)  # fmt: skip
+FEATURES: dict[Place, tuple[str, ...]] = {
+    Place.ACCOUNT: (PUBSUB, *(f"{PUBSUB}#{feature}" for feature in _FEATURES), *bookmarks.FEATURES)
+}
+HANDLERS: dict[Key, Handler] = {
+    (Place.ACCOUNT, Kind.GET, PUBSUB, "pubsub"): get,
+    (Place.USER, Kind.GET, PUBSUB, "pubsub"): get,
+    (Place.ACCOUNT, Kind.SET, PUBSUB, "pubsub"): put,
+    (Place.ACCOUNT, Kind.GET, OWNER, "pubsub"): configuration,
+    (Place.ACCOUNT, Kind.SET, OWNER, "pubsub"): own,
+}
