@@ -74,7 +74,8 @@ def test_make_targets_that_a_page_names_exist(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_that_a_page_names_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    commands = set(re.findall(r"(?:^|[`/ ])isthmus ((?:user|config|keys|federation) [a-z]+|init|run|check)\b", text, re.MULTILINE))
+    named = r"(?:^|[`/ ])isthmus ((?:user|config|keys|federation) [a-z]+|init|run|check)\b"
+    commands = set(re.findall(named, text, re.MULTILINE))
     for command in commands:
         with pytest.raises(SystemExit) as end:
             main([*command.split(), "--help"])

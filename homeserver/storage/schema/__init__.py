@@ -6,4 +6,16 @@ Where that is time, `info["pruner"]` names the function of `homeserver.storage` 
 from homeserver.storage.schema import accounts, chats, delivery, encryption, media, pep, receiving, rooms, servers, xmpp
 from homeserver.storage.schema.columns import metadata
 
-__all__ = ["accounts", "chats", "delivery", "encryption", "media", "metadata", "pep", "receiving", "rooms", "servers", "xmpp"]
+__all__ = [
+    "accounts",
+    "chats",
+    "delivery",
+    "encryption",
+    "media",
+    "metadata",
+    "pep",
+    "receiving",
+    "rooms",
+    "servers",
+    "xmpp",
+]
