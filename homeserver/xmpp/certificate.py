@@ -63,4 +63,8 @@ def open_certificate(certificate: str, key: str, directory: Path, addresses: Add
             make(made, made_key, [addresses.domain, addresses.rooms, addresses.gateway, addresses.uploads], clock)
             log.warning("xmpp_certificate_self_signed", certificate=str(made), hint="set xmpp.tls_certificate")
         certificate, key = str(made), str(made_key)
-    return Certificate(ShownCertificate(certificate, key, (ALPN,)))
+    shown = ShownCertificate(certificate, key, (ALPN,))
+    # Clients of XMPP stay connected; what would let them resume TLS costs memory as long as they do.
+    shown.context.num_tickets = 0
+    shown.context.options |= ssl.OP_NO_TICKET
+    return Certificate(shown)
