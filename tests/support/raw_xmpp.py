@@ -103,7 +103,14 @@ class RawClient:
 async def connected(world: World, *, direct: bool = False) -> AsyncIterator[RawClient]:
     """Connect, and speak no word."""
     assert world.app.xmpp is not None
-    host, _, port = world.app.xmpp.listening[-1 if direct else 0].rpartition(":")
+    async with connected_to(world.app.xmpp.listening[-1 if direct else 0], direct=direct) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connected_to(place: str, *, direct: bool = False) -> AsyncIterator[RawClient]:
+    """Connect to `host:port`, and speak no word."""
+    host, _, port = place.rpartition(":")
     tls = trusting("xmpp-client") if direct else None
     reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
     try:

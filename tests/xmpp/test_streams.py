@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
 from homeserver.xmpp import connection as connections
-from tests.support.raw_xmpp import HEADER, STARTTLS, bound, connected
+from tests.support.ports import free_port
+from tests.support.process import ServerProcess
+from tests.support.raw_xmpp import HEADER, STARTTLS, bound, connected, connected_to
 from tests.support.waiting import until
-from tests.support.world import User, World
+from tests.support.world import Site, User, World
 
 PING = "<ping xmlns='urn:xmpp:ping'/>"
 
@@ -187,6 +190,27 @@ async def test_a_server_that_stops_says_so(tmp_path: Path) -> None:
             stopping = asyncio.create_task(world.app.stop())
             assert "<system-shutdown " in await client.hears_the_end()
             await stopping
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_the_server_as_it_is_run_serves_clients_and_ends_them_well(tmp_path: Path, direct: bool) -> None:
+    """It has another event loop than these tests."""
+    place = f"127.0.0.1:{free_port()}"
+    option = "XMPP__LISTEN_TLS" if direct else "XMPP__LISTEN"
+    async with ServerProcess.start(tmp_path, **{option: place}) as server, ClientSession() as http:
+        site = Site(server.base, http, "hs1")
+        await site.user("alice")
+        async with connected_to(place, direct=direct) as client:
+            if not direct:
+                await client.secures()
+            await client.opens()
+            await client.logs_in("alice")
+            await client.binds("phone")
+            assert "type='result'" in await client.asks(PING)
+            stopping = asyncio.create_task(server.stops())
+            assert "<system-shutdown " in await client.hears_the_end()
+            assert await stopping == 0
+        assert "Traceback" not in server.written()
 
 
 async def test_a_port_that_is_taken_does_not_keep_matrix_from_running(world: World, tmp_path: Path) -> None:
