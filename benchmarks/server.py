@@ -142,7 +142,7 @@ async def process(
     started = time.perf_counter()
     with (directory / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=directory, env={**os.environ, **settings}, stdin=asyncio.subprocess.DEVNULL,
+            *command, cwd=directory, env={**_environment(), **settings}, stdin=asyncio.subprocess.DEVNULL,
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -154,6 +154,11 @@ async def process(
     finally:
         client.close()
         await stop(process)
+
+
+def _environment() -> dict[str, str]:
+    # Where code that was compiled is not kept, a server compiles all of its own with every start, as nobody's does.
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 async def _answers(client: Client) -> bool:

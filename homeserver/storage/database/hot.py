@@ -16,6 +16,7 @@ from sqlalchemy.sql.expression import Executable
 from sqlalchemy.sql.functions import FunctionElement
 
 Row = tuple[Any, ...]
+Statement = Executable | Callable[[], Executable]
 
 
 class Hot:
@@ -23,8 +24,11 @@ class Hot:
 
     __slots__ = ("_compiled", "_statements")
 
-    def __init__(self, statement: Executable, *, postgresql: Executable | None = None) -> None:
-        """Take a statement, and another one for PostgreSQL if need be; its parameters are given by name at each run."""
+    def __init__(self, statement: Statement, *, postgresql: Statement | None = None) -> None:
+        """Take a statement, and another one for PostgreSQL if need be; its parameters are given by name at each run.
+
+        What is a function makes the statement when it first runs; one that is made for each database takes memory.
+        """
         self._statements = {"sqlite": statement, "postgresql": postgresql if postgresql is not None else statement}
         self._compiled: dict[str, tuple[str, tuple[str, ...], Mapping[str, object]]] = {}
 
@@ -45,7 +49,8 @@ class Hot:
 
     def _compile(self, conn: Connection) -> tuple[str, tuple[str, ...], Mapping[str, object]]:
         name = conn.dialect.name
-        compiled: Any = self._statements[name].compile(dialect=conn.dialect)  # type: ignore[attr-defined]
+        statement: Any = self._statements[name]
+        compiled = (statement if isinstance(statement, Executable) else statement()).compile(dialect=conn.dialect)
         constants = {key: value for key, value in compiled.params.items() if value is not None}
         found = (str(compiled), tuple(compiled.positiontup), constants)
         self._compiled[name] = found
@@ -128,17 +133,22 @@ class Given:
 
     def hot(self, build: Callable[[sa.FromClause], Executable]) -> Hot:
         """Return the statement that `build` makes with the rows, for either database."""
+        return Hot(lambda: build(self._members()), postgresql=lambda: build(self._arrays()))
+
+    def _members(self) -> sa.FromClause:
         each = sa.func.json_each(sa.bindparam("given")).table_valued("value")
         members = [
             sa.func.json_extract(each.c.value, sa.literal_column(f"'$[{place}]'")).label(name)
             for place, name in enumerate(self._columns)
         ]
+        return sa.select(*members).subquery("given")
+
+    def _arrays(self) -> sa.FromClause:
         arrays = [
             sa.bindparam(f"given_{name}", type_=sa.ARRAY(sa.Text if kind is str else sa.BigInteger))
             for name, kind in self._columns.items()
         ]
-        rows = sa.func.unnest(*arrays).table_valued(*self._columns).render_derived("given")
-        return Hot(build(sa.select(*members).subquery("given")), postgresql=build(rows))
+        return sa.func.unnest(*arrays).table_valued(*self._columns).render_derived("given")
 
     def values(self, conn: Connection, rows: Collection[Sequence[int | str]]) -> dict[str, object]:
         """Return rows as parameters."""
