@@ -49,8 +49,9 @@ class Hot:
 
     def _compile(self, conn: Connection) -> tuple[str, tuple[str, ...], Mapping[str, object]]:
         name = conn.dialect.name
-        statement: Any = self._statements[name]
-        compiled = (statement if isinstance(statement, Executable) else statement()).compile(dialect=conn.dialect)
+        statement = self._statements[name]
+        made: Any = statement if isinstance(statement, Executable) else statement()
+        compiled = made.compile(dialect=conn.dialect)
         constants = {key: value for key, value in compiled.params.items() if value is not None}
         found = (str(compiled), tuple(compiled.positiontup), constants)
         self._compiled[name] = found
