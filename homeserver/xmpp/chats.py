@@ -96,7 +96,8 @@ class Chats:
         self, session: "Session", room_id: RoomID, content: Mapping[str, Any], stanza_id: str | None,
         kind: str = "m.room.message",
     ) -> EventID:  # fmt: skip
-        """Send an event for a session. Raises what `Messages.send` raises."""
+        """Send an event for a session. Raises `LimitExceeded`, and what `Messages.send` raises."""
+        self.services.limits.take("messages", session.who.user_id)
         once = StanzaOnce(self, session, room_id, stanza_id, content)
         return await self.services.messages.send(session.who, room_id, kind, content, once)
 

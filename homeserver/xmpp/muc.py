@@ -27,6 +27,7 @@ from homeserver.xmpp import invites
 from homeserver.xmpp.acting import Scene, perform
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
+from homeserver.xmpp.nicks import Nicks
 from homeserver.xmpp.occupancy import MUC, Hub, Occupancies
 from homeserver.xmpp.past import Span
 from homeserver.xmpp.reading import Displayed, Say, Types, acts
@@ -72,11 +73,9 @@ async def _enter(session: Session, stanza: Element, to: Jid, occupancies: Occupa
         raise StanzaError(StanzaCondition.RESOURCE_CONSTRAINT, "You are in too many rooms")
     chats = session.accounts.kept(Chats)
     room, created = await _join(session, chats, to)
-    hub = await occupancies.hub(to, room)
     x = stanza.find("x", MUC)
     history = _history(x.find("history") if x is not None else None)
-    await hub.enter(session, to.resource or "", history, created=created)
-    occupancies.entered(session, hub)
+    await occupancies.enter(session, to, room, history, created=created)
 
 
 async def _join(session: Session, chats: Chats, to: Jid) -> tuple[RoomNid, bool]:
@@ -91,6 +90,7 @@ async def _join(session: Session, chats: Chats, to: Jid) -> tuple[RoomNid, bool]
     target, joined = await services.db.read(read)
     if joined and target.room is not None:
         return target.room, False
+    services.limits.take("joins", who.user_id)
     created = False
     if target.room is not None:
         room_id = await services.db.read(lambda conn: services.history.names.room_id(conn, _known(target.room)))
@@ -249,9 +249,7 @@ async def registration(session: Session, iq: Element) -> Element:
     room_id = await invites.room_at(chats, iq.attributes["to"])
     query = Element("query", REGISTER)
     members = await session.services.room_state.joined_members(session.who, room_id)
-    own = next(member for member in members if member.user_id == session.who.user_id)
-    hub = await session.accounts.kept(Occupancies).hub(Jid.parse(iq.attributes["to"]), own.room)
-    nick = hub.nicks.of(own.user_id) or ""
+    nick = Nicks((member.user_id, member.display_name) for member in members).of(session.who.user_id) or ""
     query.add(Element("registered", REGISTER), Element("username", REGISTER, None, nick))
     return stanzas.result(iq, query)
 

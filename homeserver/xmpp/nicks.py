@@ -5,6 +5,7 @@ clients check addresses: what one of them forbids is left out. It is never an id
 """
 
 import hashlib
+import re
 import stringprep
 import unicodedata
 from base64 import urlsafe_b64encode
@@ -17,6 +18,8 @@ from federation.core.xmpp.jid import prepare_resource
 LONGEST = 80
 """Characters of a display name that are shown."""
 
+# What all agree on, and what most names are.
+_plain = re.compile("[!-~]+(?: [!-~]+)*").fullmatch
 _FORBIDDEN = (
     stringprep.in_table_a1, stringprep.in_table_b1, stringprep.in_table_c12, stringprep.in_table_c21_c22,
     stringprep.in_table_c3, stringprep.in_table_c4, stringprep.in_table_c5, stringprep.in_table_c6,
@@ -102,6 +105,8 @@ def _of_id(user_id: UserID) -> str:
 
 def _prepared(text: str, longest: int = LONGEST) -> str:
     """Return what of a text can be a nick; nothing if that is nothing."""
+    if _plain(text) is not None and len(text) <= longest:
+        return text
     folded = " ".join(unicodedata.normalize("NFKC", text).split())
     shown = "".join(char for char in folded if not any(forbids(char) for forbids in _FORBIDDEN))
     shown = " ".join(unicodedata.normalize("NFKC", shown).split())[:longest].strip()

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
-from federation.core.ids import EventID, UserID
+from federation.core.ids import EventID, UserID, parse_room_id
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
@@ -161,7 +162,7 @@ class Hub:
             own = self.occupants.get(session.who.user_id)
             if own is None:
                 raise StanzaError(StanzaCondition.REGISTRATION_REQUIRED, "You are not in this room")
-            told = await self._history(session, history) if history is not None else []
+            told = await self._history(session, history)
             self.shown.add(own.user_id)
             for user_id in self.shown:
                 occupant = self.occupants.get(user_id)
@@ -178,10 +179,14 @@ class Hub:
             session.send(self._subject())
             self.sessions[session] = asked
 
-    async def _history(self, session: Session, span: past.Span) -> list[Element]:
+    async def _history(self, session: Session, span: past.Span | None) -> list[Element]:
         services = self._services
 
         def read(conn: Connection) -> tuple[Sequence[Event], dict[EventNid, Around]]:
+            # From here on, whom the user ignores is in memory.
+            services.account_data.ignored(conn, [session.who.user])
+            if span is None:
+                return [], {}
             page = past.page(conn, services, session.who, [self.room], span)
             return page.events, gather(conn, services, self._chats.memory, page.events)
 
@@ -238,10 +243,39 @@ class Hub:
         self.facts = facts or self.facts
         for event in events:
             self._tell(event, around[event.nid])
+            if event.type == "m.room.tombstone":
+                await self._moved(event)
         for receipt in receipts:
             reader = next((one for one in self.occupants.values() if one.user == receipt.user), None)
             if receipt.kind is ReceiptKind.READ and reader is not None:
                 self._displayed(reader.user_id, receipt.event_id)
+
+    async def _moved(self, event: Event) -> None:
+        """Tell everybody that the room goes on elsewhere: https://xmpp.org/extensions/xep-0045.html#destroyroom."""
+        try:
+            successor = parse_room_id(str(event.content.get("replacement_room")))
+            known = await self._services.db.read(lambda conn: self._services.history.names.room(conn, successor))
+            jid = (
+                await self._chats.names.of_room(known)
+                if known is not None
+                else self._chats.addresses.of_room(successor)
+            )
+        except InvalidIdentifier:
+            return
+        body = event.content.get("body")
+        destroy = Element("destroy", MUC_USER, {"jid": str(jid)})
+        if isinstance(body, str) and body:
+            destroy.add(Element("reason", MUC_USER, None, body))
+        for session in list(self.sessions):
+            own = self.occupants.get(session.who.user_id)
+            if own is None:
+                continue
+            gone = self.presence(own.user_id, Standing(Affiliation.NONE, Role.NONE), 110, gone=True)
+            user = gone.find("x", MUC_USER)
+            assert user is not None
+            user.add(destroy)
+            session.send(gone)
+            self._chats.accounts.kept(Occupancies).left(session, self)
 
     def tell_typing(self, typing: Collection[UserID], before: Collection[UserID]) -> None:
         """Tell who types, and who no longer does."""
@@ -405,20 +439,22 @@ class Occupancies:
         """Return the room at a JID if a session is in it."""
         return session.kept(_Place).hubs.get(jid.local or "")
 
-    async def hub(self, jid: Jid, room: RoomNid) -> Hub:
-        """Return the room at a JID, for somebody to enter. Raises `StanzaError`."""
+    async def enter(
+        self, session: Session, jid: Jid, room: RoomNid, history: past.Span | None, *, created: bool = False
+    ) -> None:
+        """Let a session into a room, by the nick that is the resource of `jid`. Raises `StanzaError`."""
         name = jid.local or ""
-        async with self._opening.setdefault(name, asyncio.Lock()):
-            found = self._hubs.get(name)
-            if found is None or found.room != room:
-                found = self._hubs[name] = await Hub.open(self._chats, jid.bare, room)
-        self._opening.pop(name, None)
-        return found
-
-    def entered(self, session: Session, hub: Hub) -> None:
-        """Remember that a session is in a room."""
-        session.kept(_Place).hubs[hub.jid.local or ""] = hub
-        self._hubs[hub.jid.local or ""] = hub
+        lock = self._opening.setdefault(name, asyncio.Lock())
+        async with lock:
+            hub = self._hubs.get(name)
+            if hub is None or hub.room != room:
+                hub = await Hub.open(self._chats, jid.bare, room)
+            await hub.enter(session, jid.resource or "", history, created=created)
+            # Only while somebody is in a room is it followed.
+            self._hubs[name] = hub
+            session.kept(_Place).hubs[name] = hub
+        if self._opening.get(name) is lock and not lock.locked():
+            del self._opening[name]
 
     def left(self, session: Session, hub: Hub) -> None:
         """Forget that a session is in a room."""

@@ -55,6 +55,7 @@ async def request_slot(session: Session, iq: Element) -> Element:
         raise _too_large(most)
     chats = session.accounts.kept(Chats)
     await chats.ready()
+    session.services.limits.take("media", session.who.user_id)
     reserved = await session.services.media.uploads.reserve(session.who)
     content_type = content_type_of(wanted.get("content-type"))
     code = _code(chats, reserved.media_id, int(size), content_type)

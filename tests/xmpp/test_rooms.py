@@ -268,3 +268,17 @@ async def test_who_is_not_available_is_in_no_room(world: World, bob: User) -> No
         await bob.says(room_id, "heard")
         await alice.hears("heard", type_="groupchat")
         assert [one for one in alice.received if one.name == "message" and one["body"] == "unheard"] == []
+
+
+async def test_a_room_that_is_replaced_says_where_it_goes_on(world: World, bob: User) -> None:
+    room_id = await public_room(bob)
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        await alice.enters(LOUNGE, "alice")
+        new = ok(await bob.post(f"/rooms/{q(room_id)}/upgrade", {"new_version": "11"}))["replacement_room"]
+        gone = await alice.sees(f"{LOUNGE}/alice", "unavailable")
+        destroyed = gone.xml.find(f"{{{MUC}#user}}x/{{{MUC}#user}}destroy")
+        assert destroyed is not None
+        assert 110 in codes(await alice.enters(destroyed.get("jid") or "", "alice"))
+        members = ok(await bob.get(f"/rooms/{q(new)}/joined_members"))["joined"]
+        assert "@alice:hs1" in members
