@@ -15,7 +15,7 @@ from homeserver.errors import NotFound, TooLarge
 from homeserver.model.accounts import Requester
 from homeserver.model.nids import UserNid
 from homeserver.model.rosters import RosterItem
-from homeserver.storage import account_data, profiles, rosters
+from homeserver.storage import account_data, memberships, profiles, rosters
 from homeserver.storage.database import Database, Write
 from homeserver.storage.names import Names
 
@@ -28,6 +28,15 @@ JidOf = Callable[[UserID], str | None]
 
 
 @dataclass(frozen=True, slots=True)
+class _Partner:
+    user_id: UserID
+    name: str | None
+    """Their display name, if it is known here."""
+    near: bool
+    """Whether they are in a room that the user is in. That the user lists them says nothing of their own wish."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rosters:
     """Keeps rosters."""
 
@@ -37,20 +46,19 @@ class Rosters:
     async def all(self, who: Requester, jid_of: JidOf) -> Sequence[RosterItem]:
         """Return a user's contacts by address: those that they keep, and whom they have direct chats with.
 
-        The latter see each other's presence, as those who share a room do.
+        The latter see each other's presence once they share a room; until then they are asked.
         """
 
         def read(conn: Connection) -> list[RosterItem]:
             kept = {item.jid: item for item in rosters.of_user(conn, who.user)}
-            for user_id, name in self._partners(conn, who.user):
-                jid = jid_of(user_id)
-                if jid is None or user_id == who.user_id:
+            for partner in self._partners(conn, who.user):
+                jid = jid_of(partner.user_id)
+                if jid is None or partner.user_id == who.user_id:
                     continue
-                item = kept.get(jid)
-                if item is None:
-                    kept[jid] = RosterItem(jid, name, "both", None, ())
-                elif item.subscription != HIDDEN:
-                    kept[jid] = replace(item, subscription="both", ask=None, name=item.name or name)
+                item = kept.get(jid) or RosterItem(jid, None, "none", None, ())
+                subscription, ask = ("both", None) if partner.near else ("none", "subscribe")
+                if item.subscription != HIDDEN:
+                    kept[jid] = replace(item, subscription=subscription, ask=ask, name=item.name or partner.name)
             return [kept[jid] for jid in sorted(kept) if kept[jid].subscription != HIDDEN]
 
         return await self.db.read(read)
@@ -72,16 +80,25 @@ class Rosters:
         """Keep a contact no longer; one with whom there is a direct chat is not shown any more. Raises `NotFound`."""
 
         def remove(tx: Write) -> None:
-            direct = partner is not None and partner in dict(self._partners(tx.conn, who.user))
-            if direct:
+            if any(one.user_id == partner for one in self._partners(tx.conn, who.user)):
                 rosters.store(tx, who.user, RosterItem(jid, None, HIDDEN, None, ()))
             elif not rosters.remove(tx, who.user, jid):
                 raise NotFound("There is no such contact")
 
         await self.db.write(remove)
 
-    def _partners(self, conn: Connection, user: UserNid) -> list[tuple[UserID, str | None]]:
-        """Return whom a user has direct chats with, and their display names as far as they are known here."""
+    async def show(self, who: Requester, jid: str) -> None:
+        """Show a contact again that was taken away."""
+
+        def show(tx: Write) -> None:
+            known = rosters.find(tx.conn, who.user, jid)
+            if known is not None and known.subscription == HIDDEN:
+                rosters.remove(tx, who.user, jid)
+
+        await self.db.write(show)
+
+    def _partners(self, conn: Connection, user: UserNid) -> list[_Partner]:
+        """Return whom a user has direct chats with."""
         content = account_data.find(conn, user, DIRECT)
         listed = orjson.loads(content) if content is not None else {}
         found: list[UserID] = []
@@ -92,4 +109,10 @@ class Rosters:
                 continue
         nids = self.names.user_nids(conn, found)
         names = profiles.names_of(conn, list(nids.values()))
-        return [(one, names[nids[one]].display_name if one in nids else None) for one in found]
+        near = memberships.near(conn, user, nids.values())
+        return [
+            _Partner(one, names[nids[one]].display_name, nids[one] in near)
+            if one in nids
+            else _Partner(one, None, False)
+            for one in found
+        ]

@@ -226,3 +226,17 @@ _ALL: sa.Select[Any] = sa.select(
     memberships.c.display_name,
 )
 _ONE = _ALL.where(memberships.c.room == sa.bindparam("room_nid"), memberships.c.user == sa.bindparam("user_nid"))
+
+
+def near(conn: Connection, user: UserNid, others: Iterable[UserNid]) -> set[UserNid]:
+    """Return those of some users who are joined to a room that a user is joined to, in one query."""
+    theirs = memberships.alias()
+    joined = str(Membership.JOIN)
+    query = (
+        sa.select(theirs.c.user)
+        .distinct()
+        .join(memberships, memberships.c.room == theirs.c.room)
+        .where(memberships.c.user == user, memberships.c.membership == joined, theirs.c.membership == joined)
+        .where(one_of(theirs.c.user, others))
+    )
+    return {UserNid(nid) for nid in conn.execute(query).scalars()}

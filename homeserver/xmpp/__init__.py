@@ -28,6 +28,7 @@ from homeserver.xmpp import (
     resumption,
     roster,
     software,
+    subscriptions,
     uploads,
     vcard,
 )
@@ -43,6 +44,7 @@ MODULES: Sequence[Extension] = (
     software,
     roster,
     presence,
+    subscriptions,
     blocking,
     carbons,
     private,
@@ -72,7 +74,7 @@ BEGUN: Sequence[Hook] = (deliveries.begun,)
 ENDED: Sequence[Hook] = (presence.ended, resumption.ended, deliveries.ended)
 """When a session has ended for good: not when only its connection broke and it can be resumed."""
 
-NEWS: Sequence[OnNews] = (roster.news, presence.news, blocking.news, deliveries.news, bookmarks.news)
+NEWS: Sequence[OnNews] = (subscriptions.news, presence.news, blocking.news, deliveries.news, bookmarks.news)
 """When something has changed for a user who has sessions here."""
 
 AVAILABILITY: Sequence[Hook] = (deliveries.availability, pubsub.availability)

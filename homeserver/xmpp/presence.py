@@ -131,11 +131,23 @@ def _broadcast(session: Session, presence: Element, contacts: Mapping[UserID, Ji
             theirs.send(presence.with_attributes(to=str(theirs.jid)))
 
 
+async def introduce(session: Session, contact: Jid) -> bool:
+    """Tell a session whether a contact of the user's is there; return whether the user may know."""
+    contacts = {user_id: jid for user_id, jid in (await _contacts(session)).items() if jid == contact}
+    _introduce_to(session, contacts)
+    return bool(contacts)
+
+
 def _introduce(session: Session, contacts: Mapping[UserID, Jid]) -> None:
     """Tell a session that has just become available who else is there."""
     for other in session.account.others(session):
         if other.presence is not None:
             session.send(other.presence.with_attributes(to=str(session.jid)))
+    _introduce_to(session, contacts)
+
+
+def _introduce_to(session: Session, contacts: Mapping[UserID, Jid]) -> None:
+    """Tell a session who of its contacts is there."""
     online = _matrix_presence(session, 0)
     for user_id, jid in contacts.items():
         account = session.accounts.at(jid)

@@ -76,9 +76,13 @@ async def contacts(session: Session) -> Sequence[RosterItem]:
     return await session.services.rosters.all(session.who, jid_of)
 
 
-async def push_changes(account: Account, by: Session) -> None:
-    """Tell the user's sessions that know the roster what is new: https://www.rfc-editor.org/rfc/rfc6121#section-2.1.6."""
+async def push_changes(account: Account, by: Session) -> set[Jid]:
+    """Tell the user's sessions that know the roster what is new; return whoever was asked, and is a contact now.
+
+    https://www.rfc-editor.org/rfc/rfc6121#section-2.1.6
+    """
     now = {item.jid: item for item in await contacts(by)}
+    accepted: set[Jid] = set()
     version = _version(list(now.values()))
     for session in account.sessions.values():
         shown = session.kept(Shown)
@@ -88,19 +92,30 @@ async def push_changes(account: Account, by: Session) -> None:
         gone = [
             Element("item", ROSTER, {"jid": jid, "subscription": "remove"}) for jid in shown.items if jid not in now
         ]
+        accepted.update(Jid.parse(one.jid) for one in changed if one.ask is None and _asked(shown.items.get(one.jid)))
         shown.items = now
         for element in (*map(_element, changed), *gone):
             query = Element("query", ROSTER, {"ver": version}, element)
             name = session.services.ids.letters(12)
             # From the account, which is what no address means; clients refuse pushes from anybody else.
             session.send(request(session.jid, query, type_="set", id_=name))
+    return accepted
 
 
-async def news(account: Account, told: News) -> None:
-    """Tell of new and former direct chats."""
+async def look(account: Account, told: News) -> set[Jid]:
+    """Tell of new and former direct chats; return whoever was asked to be a contact, and is one now."""
     interested = [one for one in account.sessions.values() if one.kept(Shown).items is not None]
-    if told.personal and interested:
-        await push_changes(account, interested[0])
+    # Somebody who is asked accepts by joining a room.
+    asking = told.rooms and any(
+        map(_asked, (item for one in interested for item in (one.kept(Shown).items or {}).values()))
+    )
+    if interested and (told.personal or asking):
+        return await push_changes(account, interested[0])
+    return set()
+
+
+def _asked(item: RosterItem | None) -> bool:
+    return item is not None and item.ask is not None
 
 
 def _contact(session: Session, item: Element) -> Jid:

@@ -11,7 +11,7 @@ from slixmpp.xmlstream import ET
 
 from tests.support.media import encoded, picture, uploads
 from tests.support.raw_xmpp import RawClient, bound
-from tests.support.talker import Talker, talker
+from tests.support.talker import Talker, direct_room, talker
 from tests.support.waiting import until
 from tests.support.world import User, World, ok
 
@@ -299,3 +299,42 @@ async def test_a_user_who_logs_in_from_too_many_places_loses_the_oldest(
         assert world.app.xmpp is not None
         xmpp = world.app.xmpp
         await until(lambda: len(xmpp.accounts.all()) == 2)
+
+
+async def test_to_subscribe_begins_a_direct_chat(world: World, alice: User, bob: User) -> None:
+    async with bound(world, "alice") as client:
+        await client.says("<presence/>")
+        await client.hears("<presence[^>]*/>")
+        await asks_own(client, "<query xmlns='jabber:iq:roster'/>")
+        await client.says("<presence type='subscribe' to='bob@hs1'/>")
+        # Bob has not accepted: he is asked, and not seen.
+        assert "<item jid='bob@hs1' subscription='none' ask='subscribe'/>" in await client.hears("</iq>")
+        room_id = await direct_room(bob)
+        assert "<item jid='bob@hs1' subscription='both'/>" in await client.hears("subscription='both'.*?</iq>")
+        await client.hears("<presence [^>]*from='bob@hs1' [^>]*subscribed[^>]*/>")
+        await client.says("<presence type='subscribe' to='bob@hs1'/>")
+        assert "type='subscribed'" in await client.hears("<presence [^>]*subscribed[^>]*/>")
+        assert ok(await alice.get(f"/user/{alice.user_id}/account_data/m.direct")) == {bob.user_id: [room_id]}
+
+
+async def test_nobody_is_seen_by_whom_they_share_no_room_with(world: World, alice: User, bob: User) -> None:
+    async with talker(world, "bob"):
+        ok(await alice.put(f"/user/{alice.user_id}/account_data/m.direct", {bob.user_id: ["!nowhere:hs1"]}))
+        async with talker(world, "alice") as person:
+            assert (await roster(person))["bob@hs1"]["subscription"] == "none"
+            await person.asks("hs1", "<ping xmlns='urn:xmpp:ping'/>")
+            assert [one for one in person.received if one.name == "presence"] == []
+
+
+async def test_presence_may_be_sent_to_somebody_alone(world: World, alice: User, bob: User) -> None:
+    async with talker(world, "alice", resource="a") as one, talker(world, "bob", resource="b") as other:
+        for to in ("bob@hs1", "bob@hs1/b"):
+            one.client.send_presence(pto=to, pstatus=to)
+            assert (await other.sees("alice@hs1/a"))["status"] == to
+        one.client.send_presence(pto="bob@hs1", ptype="subscribed")
+        one.client.send_presence(pto="bob@hs1", ptype="unsubscribe")
+        refused = await one.gets(lambda stanza: stanza.xml.get("type") == "error")
+        assert refused["error"]["condition"] == "feature-not-implemented"
+        one.client.send_presence(pto="nobody@mx.hs1")
+        refused = await one.gets(lambda stanza: stanza.xml.get("type") == "error")
+        assert refused["error"]["condition"] == "item-not-found"
