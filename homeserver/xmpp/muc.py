@@ -69,6 +69,9 @@ async def presence(session: Session, stanza: Element) -> None:
 
 
 async def _enter(session: Session, stanza: Element, to: Jid, occupancies: Occupancies) -> None:
+    if to.resource is None:
+        # https://xmpp.org/extensions/xep-0045.html#enter-nonick
+        raise StanzaError(StanzaCondition.JID_MALFORMED, "expected a nick behind the room's address")
     if occupancies.count(session) >= MOST_ROOMS:
         raise StanzaError(StanzaCondition.RESOURCE_CONSTRAINT, "You are in too many rooms")
     chats = session.accounts.kept(Chats)

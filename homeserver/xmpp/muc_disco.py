@@ -1,5 +1,7 @@
 """What a room is, and which rooms there are: https://xmpp.org/extensions/xep-0045.html#disco."""
 
+import base64
+
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
@@ -20,6 +22,7 @@ from homeserver.xmpp.occupancy import MUC, OCCUPANT_ID, STANZA_ID, Occupancies
 from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.vcard import VCARD, picture
 
 STABLE_ID = "http://jabber.org/protocol/muc#stable_id"
 SELF_PING = "http://jabber.org/protocol/muc#self-ping-optimization"
@@ -68,7 +71,7 @@ def _name(facts: RoomFacts) -> str:
 def _features(facts: RoomFacts, published: bool) -> list[str]:
     return [
         INFO, ITEMS, MUC, STABLE_ID, SELF_PING, STANZA_ID, OCCUPANT_ID, *archive.ROOM_FEATURES, MODERATE, RETRACT,
-        "jabber:iq:register", "muc_persistent", "muc_nonanonymous", "muc_unsecured",
+        VCARD, "jabber:iq:register", "muc_persistent", "muc_nonanonymous", "muc_unsecured",
         "muc_membersonly" if facts.members_only else "muc_open",
         "muc_moderated" if facts.moderated else "muc_unmoderated",
         "muc_public" if published else "muc_hidden",
@@ -95,6 +98,20 @@ async def room_items(session: Session, iq: Element) -> Element:
     """Tell no occupants: there is presence for that."""
     await look(session, iq)
     return stanzas.result(iq, Element("query", ITEMS))
+
+
+async def vcard(session: Session, iq: Element) -> Element:
+    """Return the picture of a room: https://xmpp.org/extensions/xep-0486.html."""
+    facts, _ = await look(session, iq)
+    card = Element("vCard", VCARD)
+    if facts.name:
+        card.add(Element("FN", VCARD, None, facts.name))
+    found = await picture(session.services, facts.view.text("m.room.avatar", "url"))
+    if found is not None:
+        kind, content = found
+        photo = Element("PHOTO", VCARD, None, Element("TYPE", VCARD, None, kind))
+        card.add(photo.add(Element("BINVAL", VCARD, None, base64.b64encode(content).decode())))
+    return stanzas.result(iq, card)
 
 
 async def occupant_info(session: Session, iq: Element) -> Element:
@@ -139,6 +156,7 @@ FEATURES: dict[Place, tuple[str, ...]] = {}
 HANDLERS: dict[Key, Handler] = {
     (Place.ROOM, Kind.GET, INFO, "query"): room_info,
     (Place.ROOM, Kind.GET, ITEMS, "query"): room_items,
+    (Place.ROOM, Kind.GET, VCARD, "vCard"): vcard,
     (Place.OCCUPANT, Kind.GET, INFO, "query"): occupant_info,
     (Place.ROOMS, Kind.GET, ITEMS, "query"): rooms_items,
 }

@@ -1,5 +1,7 @@
 """Chats between two people, one of them or both by XMPP."""
 
+from typing import Any
+
 from tests.support.talker import direct_room, ephemeral, event_of, hears, talker
 from tests.support.world import User, World, ok, q
 
@@ -189,3 +191,34 @@ async def test_a_message_to_nobody_is_refused(world: World) -> None:
         alice.says("nobody@hs1", "hello?")
         refused = await alice.gets(lambda one: one.name == "message" and one["type"] == "error")
         assert refused["error"]["condition"] == "item-not-found"
+
+
+async def test_what_xmpp_clients_encrypt_for_each_other_passes_unread(world: World) -> None:
+    await world.user("alice")
+    await world.user("bob")
+    async with talker(world, "alice") as alice, talker(world, "bob") as bob:
+        encrypted = (
+            "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'><key rid='2'>a2V5</key></header>"
+            "<payload>c2VjcmV0</payload></encrypted>"
+        )
+        alice.says("bob@hs1", "fallback", encrypted)
+        told = await bob.gets(lambda one: one.xml.find("{eu.siacs.conversations.axolotl}encrypted") is not None)
+        payload = told.xml.findtext("{eu.siacs.conversations.axolotl}encrypted/{eu.siacs.conversations.axolotl}payload")
+        assert payload == "c2VjcmV0"
+        assert told.xml.find("{urn:xmpp:eme:0}encryption") is not None
+
+
+async def test_who_is_ignored_is_not_heard(world: World, bob: User) -> None:
+    alice_in_matrix, carol = await world.user("alice"), await world.user("carol")
+    async with talker(world, "alice") as alice:
+        await bob.syncs()
+        await carol.syncs()
+        alice.says("bob@hs1", "hello")
+        alice.says("carol@hs1", "hello")
+        with_bob, with_carol = await direct_room(bob), await direct_room(carol)
+        ignored: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
+        ok(await alice_in_matrix.put("/user/@alice:hs1/account_data/m.ignored_user_list", ignored))
+        await bob.says(with_bob, "unheard")
+        await carol.says(with_carol, "heard")
+        await alice.hears("heard")
+        assert [one for one in alice.received if one.name == "message" and one["body"] == "unheard"] == []

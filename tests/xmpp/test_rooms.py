@@ -1,8 +1,12 @@
 """Rooms, with XMPP on one side and Matrix on the other."""
 
+import io
+
 import pytest
+from PIL import Image
 from slixmpp.exceptions import IqError
 
+from homeserver.xmpp import occupancy
 from tests.support.talker import codes, ephemeral, event_of, hears, item, talker
 from tests.support.world import User, World, ok, q
 
@@ -282,3 +286,65 @@ async def test_a_room_that_is_replaced_says_where_it_goes_on(world: World, bob: 
         assert 110 in codes(await alice.enters(destroyed.get("jid") or "", "alice"))
         members = ok(await bob.get(f"/rooms/{q(new)}/joined_members"))["joined"]
         assert "@alice:hs1" in members
+
+
+async def test_of_a_large_room_those_are_shown_who_speak(
+    world: World, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(occupancy, "MOST_SHOWN", 2)
+    room_id = await public_room(bob)
+    quiet, later = await world.user("quiet"), await world.user("later")
+    monkeypatch.setattr(occupancy, "LATELY", 1)
+    await quiet.joins(room_id)
+    await later.joins(room_id)
+    await bob.says(room_id, "the newest event")
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        await alice.enters(LOUNGE, "alice")
+        seen = {str(one["from"]) for one in alice.received if one.name == "presence"}
+        assert f"{LOUNGE}/bob" in seen
+        assert not {f"{LOUNGE}/quiet", f"{LOUNGE}/later"} & seen
+        await later.says(room_id, "here I am")
+        await alice.hears("here I am", type_="groupchat")
+        assert f"{LOUNGE}/later" in {str(one["from"]) for one in alice.received if one.name == "presence"}
+
+
+async def test_a_room_s_picture_is_in_its_vcard(world: World, bob: User) -> None:
+    room_id = await public_room(bob)
+    uploaded = await world.request(
+        "POST", "/_matrix/media/v3/upload", token=bob.token, raw=picture(), headers={"Content-Type": "image/png"}
+    )
+    await bob.sets(room_id, "m.room.avatar", {"url": ok(uploaded)["content_uri"]})
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        card = await alice.asks(LOUNGE, "<vCard xmlns='vcard-temp'/>")
+        assert card.findtext(".//{vcard-temp}FN") == "The lounge"
+        assert card.findtext(".//{vcard-temp}PHOTO/{vcard-temp}BINVAL")
+
+
+def picture() -> bytes:
+    """Return a small picture."""
+    written = io.BytesIO()
+    Image.new("RGB", (128, 128), "teal").save(written, "PNG")
+    return written.getvalue()
+
+
+async def test_a_room_is_not_entered_without_a_nick(world: World, bob: User) -> None:
+    await public_room(bob)
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        presence = alice.client.make_presence(pto=LOUNGE)
+        presence.send()
+        refused = await alice.sees(LOUNGE, "error")
+        assert refused["error"]["condition"] == "jid-malformed"
+
+
+async def test_writing_to_one_occupant_is_refused_with_a_word(world: World, bob: User) -> None:
+    await public_room(bob)
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        await alice.enters(LOUNGE, "alice")
+        alice.says(f"{LOUNGE}/bob", "psst")
+        refused = await alice.gets(lambda one: one.name == "message" and one["type"] == "error")
+        assert refused["error"]["condition"] == "not-acceptable"
+        assert "own address" in refused["error"]["text"]
