@@ -20,6 +20,9 @@ class Status(IntEnum):
     REJECTED = 2
     OUTLIER = 3
     """Allowed by its auth events, but not placed in the room's history: the state before it is not known."""
+    UNJUDGED = 4
+    """How a user of ours stands to a room that this server is not in. Nobody here knows whether the room allows it, or
+    of which version that is: to the room it is as if it were not here, until it comes with what authorises it."""
 
 
 class Event:

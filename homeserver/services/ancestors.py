@@ -16,6 +16,7 @@ from homeserver.model.rooms import Room
 from homeserver.storage.events import Events
 
 _TOLD = (Status.ACCEPTED, Status.SOFT_FAILED)
+_APART = (Status.OUTLIER, Status.UNJUDGED)
 MOST_PASSED_OVER = 200
 """Rejected events over which the walk goes on."""
 MARGIN = 20
@@ -79,7 +80,7 @@ class Ancestors:
         return [event for event_id in wanted if (event := self._known[event_id]) is not None]
 
     def _of_the_past(self, event: Event | None) -> Event | None:
-        if event is None or event.room != self.room.nid or event.status is Status.OUTLIER:
+        if event is None or event.room != self.room.nid or event.status in _APART:
             return None
         if event.status is Status.REJECTED:
             self._passed_over += 1

@@ -37,7 +37,10 @@ _VERDICTS = {
     Status.OUTLIER: ACCEPTED,
     Status.SOFT_FAILED: Verdict(VerdictKind.SOFT_FAILED, "it was when it came first"),
     Status.REJECTED: Verdict(VerdictKind.REJECTED, "it was when it came first"),
+    Status.UNJUDGED: Verdict(VerdictKind.DROPPED, "nobody knows whether it is allowed"),
 }
+_APART = (Status.OUTLIER, Status.UNJUDGED)
+_NO_STATE = (Status.REJECTED, Status.UNJUDGED)
 
 
 class Gap(Exception):
@@ -68,7 +71,7 @@ class Intake:
         """Return those of the events that have not been taken in yet: not stored, or only apart from history."""
         wanted = set(event_ids)
         stored = self._events.by_ids(conn, wanted)
-        return {each for each in wanted if each not in stored or stored[each].status is Status.OUTLIER}
+        return {each for each in wanted if each not in stored or stored[each].status in _APART}
 
     def stateless(self, conn: Connection, room: RoomNid, event_ids: Iterable[EventID]) -> set[EventID]:
         """Return those of the events of a room that `take` needs to have before what builds upon them: the state after
@@ -105,7 +108,10 @@ class Intake:
         cited = {event_id for each in received for event_id in each.event.auth_events}
         creates = {_create_id(each.event) for each in received}
         stored = self._events.by_ids(tx.conn, events.keys() | cited | {each for each in creates if each is not None})
-        verdicts: dict[EventID, Verdict] = {}
+        # What came without its room is judged when it comes with it, and until then nothing stands on it.
+        unjudged = {each: event for each, event in stored.items() if event.status is Status.UNJUDGED}
+        stored = {each: event for each, event in stored.items() if each not in unjudged}
+        verdicts = {each: _ELSEWHERE for each, event in unjudged.items() if each in events and event.room != room}
         pdus: dict[EventID, Pdu] = {}
         rejected: set[EventID] = set()
         for event in stored.values():
@@ -113,7 +119,9 @@ class Intake:
                 rejected.add(event.event_id)
             if event.event_id in events:
                 verdicts[event.event_id] = _VERDICTS[event.status]
-        new = {event_id: each for event_id, each in events.items() if event_id not in stored}
+        new = {
+            event_id: each for event_id, each in events.items() if event_id not in stored and event_id not in verdicts
+        }
         kept: list[tuple[Pdu, Status]] = []
         for each in _after_auth_events(new):
             pdu = each.event
@@ -148,7 +156,10 @@ class Intake:
         standings = [
             (pdu, Standing(status=status, slot=slots[pdu.slot] if pdu.is_state else None)) for pdu, status in kept
         ]
-        self._events.insert_many(tx, room, standings)
+        self._events.insert_many(tx, room, [each for each in standings if each[0].event_id not in unjudged])
+        for pdu, standing in standings:
+            if pdu.event_id in unjudged:
+                self._events.replace(tx, unjudged[pdu.event_id], pdu, standing)
         return verdicts
 
     # Events of the room's present
@@ -172,14 +183,12 @@ class Intake:
             return refusal
         received = self._as_known(turn, received)
         pdu = received.event
-        create_id = _create_id(pdu)
-        wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
-        found = self._events.by_ids(tx.conn, wanted)
+        found = self._around(tx, pdu, room)
         if _leads_elsewhere(pdu, turn, found):
             return _ELSEWHERE
         known = found.get(pdu.event_id)
         # A create event that is known as part of the state is the one; it belongs to the past, where it has no news.
-        if known is not None and (known.status is not Status.OUTLIER or pdu.type == CREATE[0]):
+        if known is not None and (known.status not in _APART or pdu.type == CREATE[0]):
             return _VERDICTS[known.status]
         before = self._before(turn, pdu, found, state_before)
         verdict = self._judge(turn, received, found, before, is_told=state_before is not None)
@@ -196,6 +205,18 @@ class Intake:
         elif verdict.kind is not VerdictKind.DROPPED:
             self._keep_aside(turn, pdu, before, known, verdict)
         return verdict
+
+    def _around(self, tx: Write, pdu: Pdu, room: RoomNid) -> dict[EventID, Event]:
+        """Return what of an event and those that it cites is stored, without what nobody has judged yet."""
+        create_id = _create_id(pdu)
+        wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
+        stored = self._events.by_ids(tx.conn, wanted)
+        found = {event_id: event for event_id, event in stored.items() if event.status is not Status.UNJUDGED}
+        known = stored.get(pdu.event_id)
+        if known is not None and known.status is Status.UNJUDGED:
+            as_it_is = Standing(status=Status.UNJUDGED, slot=known.slot)
+            found[pdu.event_id] = self._events.replace(tx, known, pdu, as_it_is) if known.room == room else known
+        return found
 
     def _as_known(self, turn: Turn, received: Received) -> Received:
         """Return an event as it is stored apart from history already, where its sender has chosen its ID.
@@ -265,7 +286,7 @@ class Intake:
         state = {
             event.slot: event.nid
             for event in events
-            if event.slot is not None and event.status is not Status.REJECTED and event.room == turn.room.nid
+            if event.slot is not None and event.status not in _NO_STATE and event.room == turn.room.nid
         }
         return self.timeline.snapshots.store_state(turn.tx, turn.room.nid, turn.snapshot, state)
 
@@ -414,13 +435,11 @@ class Intake:
     def _backfill(self, turn: Turn, received: Received, state: Mapping[Slot, EventID] | None, place: int) -> Verdict:
         received = self._as_known(turn, received)
         tx, room, pdu = turn.tx, turn.room.nid, received.event
-        create_id = _create_id(pdu)
-        wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
-        found = self._events.by_ids(tx.conn, wanted)
+        found = self._around(tx, pdu, room)
         if _leads_elsewhere(pdu, turn, found):
             return _ELSEWHERE
         known = found.get(pdu.event_id)
-        if known is not None and known.status is not Status.OUTLIER:
+        if known is not None and known.status not in _APART:
             return _VERDICTS[known.status]
         if pdu.type == CREATE[0]:
             # Where it begins. There is one: that of the state, or that which the room ID names.
@@ -499,9 +518,7 @@ class Intake:
             self._insist(self.take(tx, room, join, state_before=before))
             return room
         turn = timeline.turn(tx, room)
-        create_id = _create_id(pdu)
-        wanted = {pdu.event_id, *pdu.auth_events, *pdu.prev_events, *((create_id,) if create_id is not None else ())}
-        found = self._events.by_ids(conn, wanted)
+        found = self._around(tx, pdu, room)
         try:
             snapshot = self._before(turn, pdu, found, before)
         except Gap as gap:

@@ -1,7 +1,7 @@
 """Memberships of our users in rooms that this server is not in: invites, knocks, and how these end.
 
-Such a membership rests on one event, whose room's state is not known here. It is stored apart from any history, as
-those of auth chains are; when the server joins the room, the event is among its state.
+Such a membership rests on one event, whose room's state is not known here. It is stored apart from any history, and
+nothing in the room can stand on it. When the server joins the room, the event is among its state, and judged with it.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class OutsideMemberships:
     def _insert(self, tx: Write, pdu: Pdu, nid: EventNid, room: RoomNid, standing: RoomMembership | None) -> Event:
         slot = self.names.intern_slot(tx, pdu.type, pdu.state_key or "")
         replaces = standing.event if standing is not None else None
-        at = Standing(status=Status.OUTLIER, slot=slot, replaces=replaces)
+        at = Standing(status=Status.UNJUDGED, slot=slot, replaces=replaces)
         return self.events.insert(tx, pdu, nid=nid, room=room, standing=at)
 
 

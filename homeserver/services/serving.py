@@ -27,6 +27,7 @@ MOST_EVENTS = 100
 """Events in an answer, whatever the other server asks for."""
 MOST_STARTS = 100
 """Events from which another server may go back at once."""
+_UNTOLD = (Status.REJECTED, Status.UNJUDGED)
 MOST_LOOKED_AT = 1000
 """Events that a search by time looks at, at most, for one that the server may see."""
 BATCH = 100
@@ -64,7 +65,7 @@ class Serving:
 
         def read(conn: Connection) -> bytes:
             event = self.events.by_id(conn, event_id)
-            if event is None or event.status is Status.REJECTED:
+            if event is None or event.status in _UNTOLD:
                 raise NotFound("Event not found")
             room = rooms.load(conn, event.room)
             if not self.access.is_in(conn, origin, room):
@@ -174,7 +175,7 @@ class Serving:
 
     def _event(self, conn: Connection, room: Room, event_id: EventID) -> Event:
         event = self.events.by_id(conn, event_id)
-        if event is None or event.room != room.nid or event.status is Status.REJECTED:
+        if event is None or event.room != room.nid or event.status in _UNTOLD:
             raise NotFound("Event not found")
         return event
 

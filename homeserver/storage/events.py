@@ -137,9 +137,11 @@ class Events:
         return [loaded[nid] for nid in nids]
 
     def known_ids(self, conn: Connection, event_ids: Iterable[EventID]) -> set[EventID]:
-        """Return those of the events that are stored, whatever their status."""
+        """Return those of the events that are stored, whatever they were judged to be."""
         wanted = set(event_ids)
-        found = wanted & self._ids.keys()
+        # One that is forgotten at this moment is looked for again.
+        cached = ((event_id, self.known_by_id(event_id)) for event_id in wanted & self._ids.keys())
+        found = {event_id for event_id, event in cached if event is not None and event.status is not Status.UNJUDGED}
         missing = [event_id for event_id in wanted - found if "\0" not in event_id]
         for start in range(0, len(missing), MOST_IN_A_QUERY):
             part = missing[start : start + MOST_IN_A_QUERY]
@@ -186,6 +188,18 @@ class Events:
             status=standing.status, place=standing.place, slot=standing.slot, snapshot=standing.snapshot,
             room_snapshot=standing.room_snapshot, replaces=standing.replaces,
         )  # fmt: skip
+        tx.fresh.put("event", event.nid, new)
+        tx.after_commit(self._forget, event.nid)
+        return new
+
+    def replace(self, tx: Write, event: Event, pdu: Pdu, standing: Standing) -> Event:
+        """Put an event in the place of one that bears its ID in its room, which nobody has judged yet; return it.
+
+        It is the same event, unless its sender has chosen the ID, or it was stored as one of another room version.
+        """
+        new = _new(pdu, event.nid, event.room, self._names.intern_user(tx, pdu.sender), standing)
+        values = _values(new, self._names.intern_type(tx, pdu.type))
+        tx.conn.execute(events.update().where(events.c.nid == event.nid).values(values))
         tx.fresh.put("event", event.nid, new)
         tx.after_commit(self._forget, event.nid)
         return new
@@ -390,5 +404,7 @@ _IN_ROOM = (
     .limit(sa.bindparam("most"))
 )
 _OLDEST_IN_ROOM, _NEWEST_IN_ROOM = _IN_ROOM.order_by(events.c.place), _IN_ROOM.order_by(events.c.place.desc())
-_KNOWN_IDS = sa.select(events.c.event_id).where(events.c.event_id.in_(sa.bindparam("wanted", expanding=True)))
+_KNOWN_IDS = sa.select(events.c.event_id).where(
+    events.c.event_id.in_(sa.bindparam("wanted", expanding=True)), events.c.status != int(Status.UNJUDGED)
+)
 _INSERT = Hot(events.insert())

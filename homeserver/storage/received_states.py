@@ -16,8 +16,8 @@ MOST_IN_A_QUERY = 5000
 def slots_of(conn: Connection, room: RoomNid, event_ids: Collection[EventID]) -> dict[tuple[str, str], EventID]:
     """Return the state that these events make up, by type and state key.
 
-    What is not stored, rejected, of another room or no state event is no part of it. Where two stand in one place, one
-    of them is taken.
+    What is not stored, rejected, not judged, of another room or no state event is no part of it. Where two stand in one
+    place, one of them is taken.
     """
     wanted = sorted(set(event_ids))
     found: dict[tuple[str, str], EventID] = {}
@@ -34,7 +34,7 @@ _SLOTS = (
     .where(
         events.c.room == sa.bindparam("in_room"),
         events.c.event_id.in_(sa.bindparam("wanted", expanding=True)),
-        events.c.status != int(Status.REJECTED),
+        events.c.status.not_in((int(Status.REJECTED), int(Status.UNJUDGED))),
     )
     .order_by(events.c.event_id)
 )

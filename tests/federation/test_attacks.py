@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from federation.core.events.pdu import Pdu
-from federation.core.ids import EventID, UserID
+from federation.core.ids import EventID
 from tests.federation.sharing import Shared
 from tests.support import lies
 from tests.support.answers import Asked, Reply
@@ -15,7 +15,7 @@ from tests.support.ear import Ear
 from tests.support.forgery import EVIL
 from tests.support.peer import Peer
 from tests.support.shared_room import SharedRoom, signed_again, wire
-from tests.support.world import User, World, ok, q
+from tests.support.world import World, ok, q
 
 MEMBER = "m.room.member"
 
@@ -58,6 +58,7 @@ async def test_a_room_is_of_one_version_whatever_invites_say(ours: World, peer: 
             await user.get(f"/rooms/{q(room.room_id)}/state")
         # The real one is not kept out.
         await forgets(ours)
+        peer.instead["make_leave"] = lies.fails(403, "M_FORBIDDEN")
         for user in (alice, bob):
             await user.post(f"/rooms/{q(room.room_id)}/leave")
         await peer.invites_user(room, peer.user("creator"), alice.user_id, ours.name)
@@ -86,7 +87,7 @@ async def test_what_was_never_judged_authorises_nothing(
         shared = room
         # ... and one who is in the room says that it is part of the state.
         ghost = liar.user("ghost")
-        shared.key_of = lambda server: liar.key if server == liar.name else peer.key  # type: ignore[method-assign]
+        shared.key_of = lambda server: liar.key if server == liar.name else peer.key
         shared.member(ghost, ghost, "join")
         await liar.sends(ours.name, [shared.events[shared.heads[0]]])
         before = {**shared.state, (MEMBER, bob.user_id): invite.event_id}
@@ -102,6 +103,28 @@ async def test_what_was_never_judged_authorises_nothing(
         assert bob.user_id not in {member["state_key"] for member in members}
 
 
+@pytest.mark.parametrize("version", ["1", "6", "11"])
+async def test_an_invite_that_no_room_would_take_lets_nobody_in(
+    ours: World, peer: Peer, authority: Authority, version: str
+) -> None:
+    bob = await ours.user("bob")
+    room = peer.creates_room(version, join_rule="invite")
+    async with Peer.start(authority) as liar:
+        told, invite = bogus_invite(liar, version, room.room_id, bob.user_id)
+        assert (await liar.asks_for_invite(told, invite, ours.name))[0] == 200
+        # It has all of the room from somewhere, and adds what it has made up.
+        held = liar.room(version, room.room_id)
+        held.know(room.events.values())
+        held.after = {**room.after, room.heads[0]: {**room.state, (MEMBER, bob.user_id): invite.event_id}}
+        held.know([invite])
+        held.heads = room.heads
+        liar.rooms[room.room_id] = held
+        status, answer = await bob.post(f"/join/{q(room.room_id)}", via=liar.name)
+        assert status >= 400, answer
+        assert liar.asked_for("send_join")
+    assert ok(await bob.get("/joined_rooms")) == {"joined_rooms": []}
+
+
 async def test_an_event_id_is_that_of_one_event_also_when_it_was_stored_apart(ours: World, peer: Peer) -> None:
     shared = await Shared.of(ours, peer, "1")
     room, creator = shared.room, peer.user("creator")
@@ -111,7 +134,7 @@ async def test_an_event_id_is_that_of_one_event_also_when_it_was_stored_apart(ou
     evil = room.make(peer.user("guest"), "m.room.topic", {"topic": EVIL}, "")
     room.sets(creator, "m.room.power_levels", {"users": {creator: 100}})
     await shared.sends(*room.timeline()[-2:])
-    assert strong in {cited for cited in evil.auth_events}
+    assert strong in set(evil.auth_events)
     # It comes as part of the auth chain of another, where it is judged by what it cites.
     unknown = EventID(f"$unknown:{peer.name}")
     bearer = room.make(creator, "m.room.message", {"body": "x"}, auth=[
@@ -126,7 +149,8 @@ async def test_an_event_id_is_that_of_one_event_also_when_it_was_stored_apart(ou
     async def one(_peer: Peer, asked: Asked) -> Reply:
         return {"origin": peer.name, "origin_server_ts": 1, "pdus": [wire(evil)]}
 
-    peer.instead |= {"event_auth": chain, "state_ids": state_ids, "event": one, "missing_events": lies.fails(404, "M_X")}
+    peer.instead |= {"event_auth": chain, "state_ids": state_ids, "event": one}
+    peer.instead["missing_events"] = lies.fails(404, "M_NOT_FOUND")
     await shared.sends(bearer)
     peer.instead.clear()
     # Then another with its ID comes, that is allowed.
@@ -142,7 +166,7 @@ async def test_no_server_has_the_events_of_others_rejected_by_a_state_that_it_in
     room, creator = shared.room, peer.user("creator")
     async with Peer.start(authority) as liar:
         ghost = liar.user("ghost")
-        room.key_of = lambda server: liar.key if server == liar.name else peer.key  # type: ignore[method-assign]
+        room.key_of = lambda server: liar.key if server == liar.name else peer.key
         room.member(ghost, ghost, "join")
         await liar.sends(ours.name, [room.events[room.heads[0]]])
         missed = room.says(creator, "what is missed")
