@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from homeserver import checks
-from homeserver.clock import SystemIds
+from homeserver.clock import SystemClock, SystemIds
 from homeserver.config import Config, load
 from homeserver.config.formats import ListenAddress
 from homeserver.config.initial import initialise
@@ -22,7 +22,7 @@ from homeserver.config.schema import Database, Federation, Media, Passwords
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """A configuration as `isthmus init` writes it."""
-    return load(initialise(tmp_path / "data", "hs1", 8008, SystemIds()), {})
+    return load(initialise(tmp_path / "data", "hs1", 8008, SystemIds(), SystemClock()), {})
 
 
 @contextmanager
