@@ -22,6 +22,8 @@ Row = dict[str, Any]
 
 NAMES_OF_REFERENCES = {"room", "room_id", "event", "event_id", "snapshot", "extremities"}
 """What columns are called that name something of a room."""
+NOT_HERE_YET = {metadata.tables["unfinished_joins"]}
+"""Tables of rooms that this server is not in yet; a day ends their rows."""
 
 _numbers = count(1000)
 
@@ -132,7 +134,7 @@ def test_no_table_that_names_something_of_a_room_is_forgotten() -> None:
         f"{table.name}.{column.name}"
         for table in metadata.sorted_tables
         for column in table.c
-        if column.name in NAMES_OF_REFERENCES and table not in belonging()
+        if column.name in NAMES_OF_REFERENCES and table not in belonging() and table not in NOT_HERE_YET
     ]
     assert forgotten == [], "give these a foreign key, or rows of deleted rooms stay in them"
 
