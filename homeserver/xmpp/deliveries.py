@@ -87,12 +87,10 @@ class Deliveries:
                 state.told[room] = began
         before = set(state.rooms)
         state.rooms = await self._services.db.read(lambda conn: direct.direct_rooms(conn, self._services, account.user))
-        first, state.loaded = not state.loaded, True
-        if not first:
-            until = self._services.live.position
-            for room in set(state.rooms) - before:
-                if room in state.told:
-                    await self._tell_room(account, state, room, state.told[room], until)
+        state.loaded = True
+        for room in set(state.rooms) - before:
+            if room in state.told:
+                await self._tell_room(account, state, room, state.told[room], self._services.live.position)
 
     async def _tell_room(self, account: Account, state: _State, room: RoomNid, since: int, until: int) -> None:
         since = max(since, state.told.get(room, 0))
@@ -102,7 +100,7 @@ class Deliveries:
         receipt_ids = {EventID(receipt.event_id) for receipt in receipts if receipt.kind is ReceiptKind.READ}
         events = self._services.history.events
 
-        def read(conn: Connection) -> tuple[list[Event], dict[EventNid, Around], dict[EventID, str]]:
+        def read(conn: Connection) -> tuple[list[Event], bool, dict[EventNid, Around], dict[EventID, str]]:
             loaded = (
                 found if found is not None else events.in_room(conn, room, after=since, until=until, limit=MOST_EVENTS)
             )
@@ -111,9 +109,12 @@ class Deliveries:
             around = gather(conn, self._services, self._chats.memory, shown)
             marked = events.by_ids(conn, receipt_ids)
             ids = stanza_ids.of_events(conn, {event.nid for event in marked.values()})
-            return shown, around, {name: ids.get(event.nid, name) for name, event in marked.items()}
+            moved = any(event.type == "m.room.member" for event in loaded)
+            return shown, moved, around, {name: ids.get(event.nid, name) for name, event in marked.items()}
 
-        shown, around, marked = await self._services.db.read(read)
+        shown, moved, around, marked = await self._services.db.read(read)
+        # With a third person it is a chat of two no longer: that is looked at before the next news.
+        state.loaded = state.loaded and not moved
         state.told[room] = max(state.told.get(room, 0), until)
         peer = state.rooms[room]
         for event in shown:

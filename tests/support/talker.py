@@ -120,7 +120,17 @@ async def talker(
     xmpp = world.app.xmpp
     assert xmpp is not None
     host, _, port = xmpp.listening[0].rpartition(":")
-    client = slixmpp.ClientXMPP(f"{name}@{xmpp.addresses.domain}/{resource}", password)
+    jid = f"{name}@{xmpp.addresses.domain}/{resource}"
+    async with talker_at(host, int(port), jid, password=password, wants=wants) as person:
+        yield person
+
+
+@asynccontextmanager
+async def talker_at(
+    host: str, port: int, jid: str, *, password: str = PASSWORD, wants: Sequence[str] = ()
+) -> AsyncIterator[Talker]:
+    """Log somebody in at an address, as `talker` does."""
+    client = slixmpp.ClientXMPP(jid, password)
     for plugin in PLUGINS:
         client.register_plugin(plugin)
     if wants:
@@ -138,7 +148,7 @@ async def talker(
 
     client.add_event_handler("failed_all_auth", fail)
     client.add_event_handler("session_start", lambda _: ready.done() or ready.set_result(None))
-    client.connect(host, int(port))
+    client.connect(host, port)
     try:
         async with asyncio.timeout(SECONDS):
             await ready
