@@ -338,3 +338,14 @@ async def test_presence_may_be_sent_to_somebody_alone(world: World, alice: User,
         one.client.send_presence(pto="nobody@mx.hs1")
         refused = await one.gets(lambda stanza: stanza.xml.get("type") == "error")
         assert refused["error"]["condition"] == "item-not-found"
+
+
+async def test_a_client_asks_whether_it_is_still_in_a_room(world: World, alice: User) -> None:
+    ok(await alice.post("/createRoom", {"room_alias_name": "tea", "preset": "public_chat"}))
+    async with talker(world, "alice") as person:
+        ping = "<ping xmlns='urn:xmpp:ping'/>"
+        with pytest.raises(IqError) as raised:
+            await person.asks("tea@rooms.hs1/alice", ping)
+        assert raised.value.condition == "not-acceptable"
+        await person.enters("tea@rooms.hs1", "alice")
+        await person.asks("tea@rooms.hs1/alice", ping)
