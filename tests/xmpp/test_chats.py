@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.talker import direct_room, ephemeral, event_of, hears, talker
+from tests.support.talker import Talker, direct_room, ephemeral, event_of, hears, talker
 from tests.support.world import User, World, ok, q
 
 
@@ -222,3 +222,26 @@ async def test_who_is_ignored_is_not_heard(world: World, bob: User) -> None:
         await carol.says(with_carol, "heard")
         await alice.hears("heard")
         assert [one for one in alice.received if one.name == "message" and one["body"] == "unheard"] == []
+
+
+async def test_with_a_third_person_a_chat_becomes_a_room(world: World, bob: User) -> None:
+    await world.user("alice")
+    carol = await world.user("carol")
+    async with talker(world, "alice") as alice:
+        await bob.syncs()
+        alice.says("bob@hs1", "hello")
+        room_id = await direct_room(bob)
+        ok(await bob.post(f"/rooms/{q(room_id)}/invite", {"user_id": carol.user_id}))
+        await carol.joins(room_id)
+        [room] = await rooms_of(alice)
+        await alice.enters(room, "alice")
+        await bob.says(room_id, "all of you")
+        await alice.hears("all of you", type_="groupchat")
+        assert [one for one in alice.received if one.name == "message" and one["type"] == "chat" and one["body"]] == []
+
+
+async def rooms_of(person: Talker) -> list[str]:
+    """Return the addresses of the rooms that somebody is in, by their bookmarks."""
+    items = "<items node='urn:xmpp:bookmarks:1'/>"
+    answer = await person.asks(None, f"<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>")
+    return [str(item.get("id")) for item in answer.iter("{http://jabber.org/protocol/pubsub}item")]
