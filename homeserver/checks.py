@@ -45,6 +45,8 @@ def all_findings(config: Config) -> list[Finding]:
     for name, addresses in (
         ("http.listen", config.http.listen),
         ("metrics.listen", (config.metrics.listen,) if config.metrics.listen else ()),
+        ("xmpp.listen", config.xmpp.listen if config.xmpp.enabled else ()),
+        ("xmpp.listen_tls", config.xmpp.listen_tls if config.xmpp.enabled else ()),
     ):
         findings += [port(name, parse_listen(address)) for address in addresses]
     return findings
@@ -142,7 +144,7 @@ def port(subject: str, address: ListenAddress) -> Finding:
         return Finding(subject, False, f"{address} is not allowed for this user", mend)
     except OSError as error:
         path = "/metrics" if subject == "metrics.listen" else "/_matrix/client/versions"
-        if _answers(address, path):
+        if _speaks_xmpp(subject, address) if subject.startswith("xmpp.") else _answers(address, path):
             return Finding(subject, True, f"{address} is answered by a running server")
         mend = "stop the program that uses it, or choose another address"
         return Finding(subject, False, f"{address} cannot be used: {error.strerror}", mend)
@@ -212,9 +214,27 @@ def _is_local(host: str) -> bool:
         return "." not in host
 
 
+def _reachable(address: ListenAddress) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+
+
+def _speaks_xmpp(subject: str, address: ListenAddress) -> bool:
+    tls = ssl.create_default_context()
+    # Whose certificate it is says nothing of whether the port is taken by another program.
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((_reachable(address), address.port), PATIENCE_SECONDS) as plain,
+            tls.wrap_socket(plain) if subject == "xmpp.listen_tls" else plain as connection,
+        ):
+            connection.sendall(b"<stream:stream xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>")
+            return b"http://etherx.jabber.org/streams" in connection.recv(4096)
+    except OSError:
+        return False
+
+
 def _answers(address: ListenAddress, path: str) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
-    connection = HTTPConnection(host, address.port, timeout=PATIENCE_SECONDS)
+    connection = HTTPConnection(_reachable(address), address.port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

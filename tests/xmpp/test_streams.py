@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from homeserver.checks import port
+from homeserver.config.formats import parse_listen
 from homeserver.xmpp import connection as connections
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess
@@ -227,3 +229,15 @@ async def test_xmpp_may_be_turned_off(tmp_path: Path) -> None:
     async with World.start(f"sqlite:///{tmp_path}/isthmus.db", tmp_path, XMPP__ENABLED="false") as world:
         assert world.app.xmpp is None
         assert (await world.request("GET", "/xmpp-websocket"))[0] == 404
+
+
+async def test_a_check_knows_the_server_that_runs(tmp_path: Path) -> None:
+    options = {"XMPP__LISTEN_TLS": "127.0.0.1:0"}
+    async with World.start(f"sqlite:///{tmp_path}/isthmus.db", tmp_path, **options) as world:
+        assert world.app.xmpp is not None
+        plain, direct = (parse_listen(place) for place in world.app.xmpp.listening)
+        assert (await asyncio.to_thread(port, "xmpp.listen", plain)).text.endswith("is answered by a running server")
+        assert (await asyncio.to_thread(port, "xmpp.listen_tls", direct)).good
+        http = parse_listen(world.base.removeprefix("http://"))
+        assert not (await asyncio.to_thread(port, "xmpp.listen", http)).good
+        assert not (await asyncio.to_thread(port, "xmpp.listen_tls", plain)).good
