@@ -101,6 +101,9 @@ class Receipts:
                         continue
                     if event.status is not Status.ACCEPTED:
                         continue
+                    # Else there would be no end of threads, each with a receipt that everyone is told of.
+                    if mark.thread != UNTHREADED and mark.thread not in related_threads(tx.conn, self.events, event):
+                        continue
                     self._advance(tx, users[user_id], event, mark, min(at, now))
 
         await self.db.write(write)

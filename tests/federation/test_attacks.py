@@ -192,7 +192,7 @@ async def test_receipts_in_threads_that_an_event_is_not_in_are_not_kept(ours: Wo
     for number in range(3):
         edus = [
             {"edu_type": "m.receipt", "content": {shared.room.room_id: {"m.read": {guest: {
-                "event_ids": [event.event_id], "data": {"ts": 5, "thread_id": f"${number}x{each}"}}}}}}
+                "event_ids": [event.event_id], "data": {"ts": 5, "thread_id": f"${number}x{each}:{peer.name}"}}}}}}
             for each in range(100)
         ]  # fmt: skip
         await peer.sends(ours.name, [], edus)

@@ -19,6 +19,7 @@ from homeserver.services.intake import Gap, Intake
 from homeserver.services.policy.asking import PolicedWrites
 from homeserver.services.receiving.missing import MOST_STATES, Gathered, MissingEvents, State
 from homeserver.services.receiving.order import in_order
+from homeserver.storage import rooms
 from homeserver.storage.database import Database, Write
 
 log = structlog.get_logger()
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 FETCHING_SECONDS = 40.0
 """How long what some events lack is fetched; what is not there by then comes with a later event."""
 EVENTS_A_WRITE = 100
+FORKED = 5
+"""Extremities from which on events are written one by one: each that changes state may cost a resolution of all
+branches inside its write, and the rest of the server shall not wait for many of these together."""
 
 Verdicts = dict[EventID, Verdict]
 _LACKING = Verdict(VerdictKind.DROPPED, "what the event builds on could not be fetched")
@@ -100,8 +104,10 @@ class Arrivals:
 
     async def _store(self, room: Room, ordered: Sequence[Received], states: Mapping[EventID, State]) -> _Outcome:
         outcome = _Outcome({}, {})
-        for start in range(0, len(ordered), EVENTS_A_WRITE):
-            part = ordered[start : start + EVENTS_A_WRITE]
+        start = 0
+        while start < len(ordered):
+            part = ordered[start : start + await self._at_once(room, len(ordered) - start)]
+            start += len(part)
             await self._prepare(room, part, states)
             try:
                 new = await self._write(room, part, states)
@@ -112,6 +118,13 @@ class Arrivals:
             outcome.verdicts.update(new.verdicts)
             outcome.gaps.update(new.gaps)
         return outcome
+
+    async def _at_once(self, room: Room, left: int) -> int:
+        """Return how many of the events that are left go into one write."""
+        if left == 1:
+            return 1
+        head = await self.db.read(lambda conn: rooms.load(conn, room.nid))
+        return EVENTS_A_WRITE if len(head.extremities) < FORKED else 1
 
     async def _prepare(self, room: Room, part: Sequence[Received], states: Mapping[EventID, State]) -> None:
         """Let the states where branches meet be resolved before the write, which others wait for."""
