@@ -16,13 +16,14 @@ from federation.core.ids import server_of
 from homeserver.model.events import Event
 from homeserver.services.current_state import MEMBER
 from homeserver.services.recent import Recent
-from homeserver.storage import memberships, relations
+from homeserver.storage import chat_archive, memberships, relations
 from homeserver.storage.database import Write
 from homeserver.storage.events import Events
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import EMPTY, Snapshot
 
 REDACTION = "m.room.redaction"
+REACTION = "m.reaction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class Redactions:
         if target.redacted_by is not None:
             return target
         redacted = self.events.replace_redacted(tx, target, redact(target.pdu.fields, target.version), by.nid)
+        relation = relations.relation_of(target.content)
+        if target.type == REACTION and relation is not None:
+            chat_archive.remember_removed(tx, by.nid, relation[1])
         relations.remove(tx, target)
         if target.type == MEMBER:
             memberships.forget_names(tx, target.nid)

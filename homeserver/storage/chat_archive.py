@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 from homeserver.model.events import Status
 from homeserver.model.nids import EventNid, RoomNid, TypeNid, UserNid
 from homeserver.storage.aggregations import rel_type
-from homeserver.storage.database import one_of
+from homeserver.storage.database import Write, one_of, upsert
+from homeserver.storage.schema.chats import removed_reactions
 from homeserver.storage.schema.rooms import events, memberships, relations
 
 ANNOTATION = "m.annotation"
@@ -57,6 +58,20 @@ def reactions(
     for parent, sender, key, event in conn.execute(query):
         found.setdefault((parent, UserNid(sender)), []).append((key, EventNid(event)))
     return found
+
+
+def remember_removed(tx: Write, redaction: EventNid, parent: str) -> None:
+    """Store what a reaction was for that is taken back; the reaction itself will not say any more."""
+    statement = upsert(tx.conn, removed_reactions).values(event=redaction, parent=parent)
+    tx.conn.execute(statement.on_conflict_do_nothing())
+
+
+def removed(conn: Connection, redactions: Collection[EventNid]) -> dict[EventNid, str]:
+    """Return by redaction what the reaction was for that it took back."""
+    if not redactions:
+        return {}
+    query = sa.select(removed_reactions).where(one_of(removed_reactions.c.event, redactions))
+    return {EventNid(row.event): row.parent for row in conn.execute(query)}
 
 
 def display_names(conn: Connection, room: RoomNid, users: Collection[UserNid]) -> dict[UserNid, str | None]:

@@ -105,7 +105,6 @@ async def _react(chats: Chats, session: Session, act: React, scene: Scene) -> No
             await chats.say(session, event.room_id, {"m.relates_to": relation}, None, "m.reaction")
     for key, reaction in standing.items():
         if key not in act.keys:
-            chats.memory.learn(reaction, event.event_id)
             await _redact(chats, session, event.room_id, reaction, {})
 
 

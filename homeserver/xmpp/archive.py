@@ -86,7 +86,7 @@ async def account(session: Session, iq: Element) -> Element:
             peer = chats.addresses.user(query.with_)
             rooms = {room: other for room, other in rooms.items() if other == peer}
         page = _page(conn, session, chats, query, list(rooms))
-        return page, gather(conn, services, chats.memory, page.events), rooms
+        return page, gather(conn, services, page.events), rooms
 
     page, around, rooms = await services.db.read(read)
     told = []
@@ -118,7 +118,7 @@ async def room(session: Session, iq: Element) -> Element:
         except Forbidden as error:
             raise StanzaError(StanzaCondition.FORBIDDEN, error.message) from error
         page = _page(conn, session, chats, query, [nid], until=reach.until)
-        around = gather(conn, services, chats.memory, page.events)
+        around = gather(conn, services, page.events)
         hub = occupancies.of(session, to) or Hub(chats, to.bare, facts, 0)
         _name_senders(conn, hub, page.events, around)
         return page, around, hub

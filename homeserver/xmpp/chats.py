@@ -19,7 +19,6 @@ from homeserver.model.nids import EventNid, RoomNid
 from homeserver.storage import stanza_ids
 from homeserver.storage.database import Write
 from homeserver.xmpp.room_names import RoomNames
-from homeserver.xmpp.surroundings import Memory
 
 if TYPE_CHECKING:
     from homeserver.xmpp.accounts import Accounts
@@ -42,7 +41,6 @@ class Chats:
         self.services = accounts.services
         self.addresses = accounts.addresses
         self.names = RoomNames(accounts.services, accounts.addresses)
-        self.memory = Memory()
         self.secret = b""
         self._sent: OrderedDict[EventNid, Session] = OrderedDict()
 

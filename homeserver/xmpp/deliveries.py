@@ -106,7 +106,7 @@ class Deliveries:
             )
             ignored = self._services.account_data.ignored(conn, [account.user])[account.user]
             shown = [event for event in loaded if _is_shown(event, until) and event.sender not in ignored]
-            around = gather(conn, self._services, self._chats.memory, shown)
+            around = gather(conn, self._services, shown)
             marked = events.by_ids(conn, receipt_ids)
             ids = stanza_ids.of_events(conn, {event.nid for event in marked.values()})
             moved = any(event.type == "m.room.member" for event in loaded)

@@ -188,7 +188,7 @@ class Hub:
             if span is None:
                 return [], {}
             page = past.page(conn, services, session.who, [self.room], span)
-            return page.events, gather(conn, services, self._chats.memory, page.events)
+            return page.events, gather(conn, services, page.events)
 
         events, around = await services.db.read(read)
         stanzas_ = [self.message(event, around[event.nid]) for event in events]
@@ -235,7 +235,7 @@ class Hub:
             ]  # fmt: skip
             state = any(event.is_state for event in new)
             facts = room_facts.load(conn, services, self.room) if state else self.facts
-            return new, gather(conn, services, self._chats.memory, new), facts
+            return new, gather(conn, services, new), facts
 
         events, around, facts = await services.db.read(read)
         # Who cannot be told now will not be told later: what follows only sends.

@@ -1,8 +1,7 @@
 """What must be known around events to show them: what they are about, by which IDs clients know that."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
@@ -22,24 +21,9 @@ KINDS = (
     "org.matrix.msc3381.poll.start", "m.call.invite",
 )  # fmt: skip
 """The types of events that are shown as messages."""
-MOST_REMEMBERED = 20_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND = 253_402_300_799
-
-
-@dataclass(slots=True)
-class Memory:
-    """What events were about before they were redacted, of the last ones that were shown."""
-
-    reactions: OrderedDict[EventID, EventID] = field(default_factory=OrderedDict)
-    """By reaction, the message."""
-
-    def learn(self, reaction: EventID, message: EventID) -> None:
-        """Remember what a reaction is about."""
-        self.reactions[reaction] = message
-        if len(self.reactions) > MOST_REMEMBERED:
-            self.reactions.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +39,14 @@ class Around:
     """All that the sender of a reaction, or of the removal of one, says to the message."""
 
 
-def gather(conn: Connection, services: Services, memory: Memory, found: Sequence[Event]) -> dict[EventNid, Around]:
+def gather(conn: Connection, services: Services, found: Sequence[Event]) -> dict[EventNid, Around]:
     """Return what is around each of these events, in a constant number of queries."""
     events = services.history.events
     targets = {event.nid: target for event in found if (target := _target(event)) is not None}
+    # The removal of a reaction is about the message that it was for.
+    removed = chat_archive.removed(conn, [event.nid for event in found if event.type == REDACTION])
+    targets |= {nid: EventID(parent) for nid, parent in removed.items()}
     loaded = events.by_ids(conn, set(targets.values()))
-    for nid, target in targets.items():
-        event = loaded.get(target)
-        if event is not None and event.type == REACTION:
-            # The removal of a reaction is about the message that it was for.
-            message = memory.reactions.get(target) or _target(event)
-            if message is not None:
-                targets[nid] = message
-    further = set(targets.values()) - set(loaded)
-    loaded |= events.by_ids(conn, further) if further else {}
-    for event in found:
-        if event.type == REACTION and event.nid in targets:
-            memory.learn(event.event_id, targets[event.nid])
     ids = stanza_ids.of_events(conn, {event.nid for event in found} | {event.nid for event in loaded.values()})
     reacted = [event for event in found if event.type in (REACTION, REDACTION) and event.nid in targets]
     said = chat_archive.reactions(conn, {event.room for event in reacted}, {targets[event.nid] for event in reacted})
@@ -134,7 +109,7 @@ def _redaction(
         return None
     if not takes_message(event, around):
         return translate.reactions(shown)
-    if about.is_state:
+    if about.is_state or about.type == REACTION:
         return None
     moderator = address(event) if about.sender != event.sender else None
     reason = event.content.get("reason")

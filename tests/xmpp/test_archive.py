@@ -124,3 +124,16 @@ async def test_the_archive_tells_its_first_and_last(world: World, bob: User) -> 
         answer = await alice.asks(LOUNGE, f"<metadata xmlns='{MAM}'/>")
         ends = [answer.find(f"{{{MAM}}}metadata/{{{MAM}}}{name}").get("id") for name in ("start", "end")]
         assert ends == [first, last]
+
+
+async def test_the_archive_tells_that_a_reaction_was_taken_back(world: World, bob: User) -> None:
+    room_id = await bob.creates_room(preset="public_chat", room_alias_name="lounge")
+    event_id = await bob.says(room_id, "tea?")
+    relation = {"rel_type": "m.annotation", "event_id": event_id, "key": "👍"}
+    await bob.redacts(room_id, await bob.sends(room_id, "m.reaction", {"m.relates_to": relation}))
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        await alice.enters(LOUNGE, "alice")
+        found, _ = await page(alice, LOUNGE)
+        [told] = [each for _, message in found for each in message.iterfind("{urn:xmpp:reactions:0}reactions")]
+        assert (told.get("id"), len(told)) == (event_id, 0)

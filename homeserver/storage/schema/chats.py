@@ -24,3 +24,12 @@ room_addresses = Table(
     reference("room", "rooms.nid", index=True),
     info={"pruned": "with the room"},
 )
+
+removed_reactions = Table(
+    "removed_reactions",
+    metadata,
+    # The redaction, and the event that the reaction was for, which its redacted form does not say any more.
+    reference("event", "events.nid", primary_key=True),
+    Column("parent", Key, nullable=False),
+    info={"pruned": "with the event"},
+)

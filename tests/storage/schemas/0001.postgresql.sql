@@ -138,8 +138,8 @@ CREATE TABLE aliases (
 	room BIGINT NOT NULL,
 	creator BIGINT NOT NULL,
 	CONSTRAINT pk_aliases PRIMARY KEY (alias),
-	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid)
+	CONSTRAINT fk_aliases_creator FOREIGN KEY(creator) REFERENCES users (nid),
+	CONSTRAINT fk_aliases_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE cross_signing_keys (
@@ -154,8 +154,8 @@ CREATE TABLE destination_set_members (
 	set BIGINT NOT NULL,
 	destination BIGINT NOT NULL,
 	CONSTRAINT pk_destination_set_members PRIMARY KEY (set, destination),
-	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid),
-	CONSTRAINT fk_destination_set_members_set FOREIGN KEY(set) REFERENCES destination_sets (nid) ON DELETE CASCADE
+	CONSTRAINT fk_destination_set_members_set FOREIGN KEY(set) REFERENCES destination_sets (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_destination_set_members_destination FOREIGN KEY(destination) REFERENCES destinations (nid)
 );
 
 CREATE TABLE device_lists (
@@ -209,8 +209,8 @@ CREATE TABLE receipts (
 	sent_at BIGINT NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_receipts PRIMARY KEY (room, "user", kind, thread),
-	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_receipts_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_receipts_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE remote_devices (
@@ -303,16 +303,17 @@ CREATE TABLE events (
 	snapshot BIGINT,
 	room_snapshot BIGINT,
 	replaces BIGINT,
+	stood BIGINT,
 	redacted_by BIGINT,
 	status SMALLINT NOT NULL,
 	CONSTRAINT pk_events PRIMARY KEY (nid),
 	CONSTRAINT uq_events_event_id UNIQUE (event_id),
 	CONSTRAINT fk_events_slot FOREIGN KEY(slot) REFERENCES state_slots (nid),
-	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid),
 	CONSTRAINT fk_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
-	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid)
+	CONSTRAINT fk_events_room FOREIGN KEY(room) REFERENCES rooms (nid),
+	CONSTRAINT fk_events_room_snapshot FOREIGN KEY(room_snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_events_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_events_type FOREIGN KEY(type) REFERENCES event_types (nid)
 );
 
 CREATE TABLE filters (
@@ -321,8 +322,8 @@ CREATE TABLE filters (
 	hash BYTEA NOT NULL,
 	body BYTEA NOT NULL,
 	CONSTRAINT pk_filters PRIMARY KEY ("user", filter_id),
-	CONSTRAINT uq_filters_user_hash UNIQUE ("user", hash),
-	CONSTRAINT fk_filters_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+	CONSTRAINT fk_filters_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
+	CONSTRAINT uq_filters_user_hash UNIQUE ("user", hash)
 );
 
 CREATE TABLE interactive_sessions (
@@ -364,6 +365,16 @@ CREATE TABLE openid_tokens (
 	CONSTRAINT fk_openid_tokens_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
 );
 
+CREATE TABLE pep_nodes (
+	nid BIGSERIAL NOT NULL,
+	"user" BIGINT NOT NULL,
+	node VARCHAR COLLATE "C" NOT NULL,
+	config BYTEA NOT NULL,
+	CONSTRAINT pk_pep_nodes PRIMARY KEY (nid),
+	CONSTRAINT uq_pep_nodes_user_node UNIQUE ("user", node),
+	CONSTRAINT fk_pep_nodes_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+);
+
 CREATE TABLE private_xml (
 	"user" BIGINT NOT NULL,
 	namespace VARCHAR COLLATE "C" NOT NULL,
@@ -388,8 +399,8 @@ CREATE TABLE room_account_data (
 	content BYTEA NOT NULL,
 	position BIGINT NOT NULL,
 	CONSTRAINT pk_room_account_data PRIMARY KEY ("user", room, type),
-	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE
+	CONSTRAINT fk_room_account_data_user FOREIGN KEY("user") REFERENCES accounts ("user") ON DELETE CASCADE,
+	CONSTRAINT fk_room_account_data_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE roster_items (
@@ -429,9 +440,9 @@ CREATE TABLE awaited_events (
 	by BIGINT NOT NULL,
 	snapshot BIGINT,
 	CONSTRAINT pk_awaited_events PRIMARY KEY (room, event_id, by),
-	CONSTRAINT fk_awaited_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid),
+	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_awaited_events_by FOREIGN KEY(by) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_awaited_events_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_awaited_events_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid)
 );
 
 CREATE TABLE client_transactions (
@@ -441,8 +452,8 @@ CREATE TABLE client_transactions (
 	event BIGINT,
 	created_at BIGINT NOT NULL,
 	CONSTRAINT pk_client_transactions PRIMARY KEY (device, scope, txn_id),
-	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_client_transactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_client_transactions_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE device_keys (
@@ -476,10 +487,10 @@ CREATE TABLE memberships (
 	forgotten BOOLEAN NOT NULL,
 	stripped_state BYTEA,
 	CONSTRAINT pk_memberships PRIMARY KEY (room, "user"),
-	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
 	CONSTRAINT fk_memberships_began FOREIGN KEY(began) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_event FOREIGN KEY(event) REFERENCES events (nid),
+	CONSTRAINT fk_memberships_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_memberships_user FOREIGN KEY("user") REFERENCES users (nid) ON DELETE CASCADE
 );
 
@@ -501,9 +512,19 @@ CREATE TABLE outbox (
 	edu BYTEA,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_outbox PRIMARY KEY (position),
-	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
 	CONSTRAINT fk_outbox_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_outbox_destinations FOREIGN KEY(destinations) REFERENCES destination_sets (nid),
 	CONSTRAINT fk_outbox_omitted FOREIGN KEY(omitted) REFERENCES destinations (nid)
+);
+
+CREATE TABLE pep_items (
+	nid BIGSERIAL NOT NULL,
+	node BIGINT NOT NULL,
+	item_id VARCHAR COLLATE "C" NOT NULL,
+	payload BYTEA NOT NULL,
+	CONSTRAINT pk_pep_items PRIMARY KEY (nid),
+	CONSTRAINT fk_pep_items_node FOREIGN KEY(node) REFERENCES pep_nodes (nid) ON DELETE CASCADE,
+	CONSTRAINT uq_pep_items_node_item_id UNIQUE (node, item_id)
 );
 
 CREATE TABLE refresh_tokens (
@@ -527,11 +548,18 @@ CREATE TABLE relations (
 	sender BIGINT NOT NULL,
 	key VARCHAR COLLATE "C",
 	CONSTRAINT pk_relations PRIMARY KEY (event),
-	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
-	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid),
 	CONSTRAINT fk_relations_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
+	CONSTRAINT fk_relations_type FOREIGN KEY(type) REFERENCES event_types (nid),
+	CONSTRAINT fk_relations_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_relations_sender FOREIGN KEY(sender) REFERENCES users (nid),
+	CONSTRAINT fk_relations_rel_type FOREIGN KEY(rel_type) REFERENCES event_types (nid)
+);
+
+CREATE TABLE removed_reactions (
+	event BIGINT NOT NULL,
+	parent VARCHAR COLLATE "C" NOT NULL,
+	CONSTRAINT pk_removed_reactions PRIMARY KEY (event),
+	CONSTRAINT fk_removed_reactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE stanza_ids (
@@ -540,9 +568,9 @@ CREATE TABLE stanza_ids (
 	sender BIGINT NOT NULL,
 	stanza_id VARCHAR COLLATE "C" NOT NULL,
 	CONSTRAINT pk_stanza_ids PRIMARY KEY (event),
+	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE,
 	CONSTRAINT fk_stanza_ids_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_stanza_ids_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE,
-	CONSTRAINT fk_stanza_ids_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+	CONSTRAINT fk_stanza_ids_room FOREIGN KEY(room) REFERENCES rooms (nid) ON DELETE CASCADE
 );
 
 CREATE TABLE to_device (
@@ -552,8 +580,8 @@ CREATE TABLE to_device (
 	type VARCHAR COLLATE "C" NOT NULL,
 	content BYTEA NOT NULL,
 	CONSTRAINT pk_to_device PRIMARY KEY (position),
-	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid),
-	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE
+	CONSTRAINT fk_to_device_device FOREIGN KEY(device) REFERENCES devices (nid) ON DELETE CASCADE,
+	CONSTRAINT fk_to_device_sender FOREIGN KEY(sender) REFERENCES users (nid)
 );
 
 ALTER TABLE rooms ADD CONSTRAINT fk_rooms_snapshot FOREIGN KEY(snapshot) REFERENCES snapshots (nid);
@@ -611,6 +639,8 @@ CREATE INDEX ix_openid_tokens_expires_at ON openid_tokens (expires_at);
 CREATE INDEX ix_outbox_destinations_outbox_position ON outbox (destinations, position);
 
 CREATE INDEX ix_outbox_event ON outbox (event);
+
+CREATE INDEX ix_pep_items_node_pep_items_nid ON pep_items (node, nid);
 
 CREATE INDEX ix_receipts_room_receipts_position ON receipts (room, position);
 
