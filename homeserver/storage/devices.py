@@ -70,6 +70,14 @@ def remove_all(tx: Write, user: UserNid, *, but: DeviceNid | None = None) -> Seq
     return list(tx.conn.execute(query.returning(devices.c.nid)).scalars())
 
 
+def unseen(conn: Connection, prefix: str, before: int, limit: int) -> Sequence[tuple[UserNid, DeviceID]]:
+    """Return some devices, whose IDs begin with a prefix, that were not seen since a time."""
+    last = sa.func.coalesce(devices.c.last_seen_at, devices.c.created_at)
+    query = sa.select(devices.c.user, devices.c.device_id)
+    query = query.where(devices.c.device_id.startswith(prefix, autoescape=True), last < before)
+    return [(UserNid(user), DeviceID(device_id)) for user, device_id in conn.execute(query.limit(limit))]
+
+
 def seen(tx: Write, rows: Iterable[Mapping[str, Any]]) -> None:
     """Store when and from where devices were last seen: rows of `device`, `at`, `ip` and `agent`."""
     if batch := list(rows):

@@ -29,8 +29,8 @@ from homeserver.model.devices import NewDevice
 from homeserver.model.nids import RoomNid, UserNid
 from homeserver.services import Services
 from homeserver.services.live import Feed
-from homeserver.storage import memberships
-from homeserver.storage.database import current_position
+from homeserver.storage import devices, memberships
+from homeserver.storage.database import Write, current_position
 from homeserver.xmpp.addresses import Addresses
 from homeserver.xmpp.router import Router
 from homeserver.xmpp.session import Session
@@ -43,6 +43,9 @@ MOST_SESSIONS = 30
 """Of one user; the oldest ends when there are more."""
 RESOURCE_LETTERS = 12
 LONGEST_WAIT_SECONDS = 3600.0
+DEVICE_PREFIX = "XMPP-"
+LEFT_OVER_MS = 7 * 24 * 3600 * 1000
+MOST_CLEANED = 500
 AGENT = "XMPP"
 """What stands for the client's software in the list of devices."""
 
@@ -230,6 +233,22 @@ class Accounts:
         for session in list(account.sessions.values()) if account is not None else ():
             self.soon(self._renew(session)).set_name("xmpp-renewal")
 
+    async def look_after(self) -> None:
+        """Show that the devices of all sessions are there, end those that were logged out on another process.
+
+        Devices whose sessions ended with a process that was killed are logged out, once they are old.
+        """
+        for session in self.all():
+            await self._renew(session)
+        before = self.services.clock.now_ms() - LEFT_OVER_MS
+
+        def clean(tx: Write) -> None:
+            for user, device_id in devices.unseen(tx.conn, DEVICE_PREFIX, before, MOST_CLEANED):
+                self.services.devices.end(tx, user, [device_id])
+
+        await self.services.sessions.write_seen()
+        await self.services.db.write(clean)
+
     async def _renew(self, session: Session) -> None:
         try:
             session.who = await self.services.sessions.authenticate(session.token, address=session.address, agent=AGENT)
@@ -293,7 +312,7 @@ class Accounts:
 
 def device_id_of(jid: Jid) -> DeviceID:
     """Return the device that a resource is: the same each time, so that a client that comes back is the same one."""
-    return DeviceID("XMPP" + sha256(str(jid).encode()).hexdigest()[:12].upper())
+    return DeviceID(DEVICE_PREFIX + sha256(str(jid).encode()).hexdigest()[:12].upper())
 
 
 def _news(feed: Feed, since: int, until: int, ephemeral_since: int, ephemeral_until: int) -> News:

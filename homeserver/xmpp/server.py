@@ -24,6 +24,7 @@ from homeserver.xmpp.websocket import routes_of
 
 log = structlog.get_logger()
 
+LOOK_AFTER_SECONDS = 3600.0
 REST_AFTER_SECONDS = 10.0
 """A connection on which nothing has come for so long (twice at most) lets go of what it can do without."""
 
@@ -70,6 +71,7 @@ class XmppServer:
             await self._listen(certificate, place, direct=True)
         self._tasks.append(asyncio.create_task(certificate.watch(clock), name="xmpp-certificate"))
         self._tasks.append(asyncio.create_task(self._let_rest(), name="xmpp-rest"))
+        self._tasks.append(asyncio.create_task(self._look_after(), name="xmpp-devices"))
 
     async def stop(self) -> None:
         """Listen no more, and end all sessions with a word."""
@@ -79,6 +81,15 @@ class XmppServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.accounts.close(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
+
+    async def _look_after(self) -> None:
+        """Look after the devices of sessions, until cancelled."""
+        while True:
+            try:
+                await self.accounts.look_after()
+            except Exception:
+                log.exception("xmpp_devices_failed")
+            await self._services.clock.sleep(LOOK_AFTER_SECONDS)
 
     async def _let_rest(self) -> None:
         """Let connections on which nothing comes cost less."""

@@ -218,3 +218,18 @@ async def test_slixmpp_is_told_when_it_may_not(world: World, alice: User) -> Non
     client.connect(host, int(port))
     await until(lambda: failed)
     client.abort()
+
+
+async def test_devices_of_a_server_that_was_killed_are_logged_out_in_time(
+    world: World, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await alice.login_again("XMPP-LEFTOVER")
+    assert world.app.xmpp is not None
+    async with bound(world, "alice"):
+        await world.app.xmpp.accounts.look_after()
+        assert len(ok(await alice.get("/devices"))["devices"]) == 3
+        monkeypatch.setattr("homeserver.xmpp.accounts.LEFT_OVER_MS", -60_000)
+        await world.app.xmpp.accounts.look_after()
+        names = {device["device_id"] for device in ok(await alice.get("/devices"))["devices"]}
+        assert "XMPP-LEFTOVER" not in names
+        assert "ALICE1" in names
