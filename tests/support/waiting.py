@@ -14,11 +14,13 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def asking(ask: Callable[[], Awaitable[Answer]], enough: Callable[[Answer], object]) -> Answer:
+async def asking(
+    ask: Callable[[], Awaitable[Answer]], enough: Callable[[Answer], object], seconds: float = 20
+) -> Answer:
     """Ask again and again, until an answer is enough; return it, or fail with the last one."""
     answer = await ask()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(seconds):
             while not enough(answer):
                 await asyncio.sleep(0.05)
                 answer = await ask()
