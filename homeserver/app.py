@@ -276,7 +276,7 @@ async def build(config: Config, *, clock: Clock | None = None, ids: Ids | None =
     policed = PolicedWrites(db, PolicyAsking(client, clock), clock)
     server_access = ServerAccess(server_name, names, events, snapshots, current_state.servers)
     server_visibility = ServerVisibility(names, events, snapshots)
-    auth_chains, states_before = AuthChains(share.auth_edges), StatesBefore(events, snapshots)
+    auth_chains, states_before = AuthChains(share.auth_edges), StatesBefore(snapshots)
     tellings = RoomTellings(names, events, snapshots, states_before, auth_chains)
     restricted_joins = RestrictedJoins(server_access)
     intake = Intake(timeline)

@@ -31,7 +31,8 @@ class Event:
     `content_json` is the content and `envelope` the rest of the signed event, both canonical JSON.
     `snapshot` is the state after the event; `room_snapshot` the room's resolved state once it was taken in, if the room
     was forked then. `place` is where the event is in the room's timeline: its position if it came live, a negative
-    number if it was fetched from before our time, None for an event that is not in the timeline.
+    number if it was fetched from before our time, None for an event that is not in the timeline. Of a state event,
+    `replaces` is what stood in its slot in the room when it came, and `stood` what stood there in the state before it.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Event:
         "snapshot",
         "state_key",
         "status",
+        "stood",
         "type",
         "version",
     )
@@ -81,6 +83,7 @@ class Event:
         snapshot: SnapshotNid | None,
         room_snapshot: SnapshotNid | None,
         replaces: EventNid | None,
+        stood: EventNid | None,
         redacted_by: EventNid | None,
         status: Status,
         content: Mapping[str, Any] | None = None,
@@ -104,6 +107,7 @@ class Event:
         self.snapshot = snapshot
         self.room_snapshot = room_snapshot
         self.replaces = replaces
+        self.stood = stood
         self.redacted_by = redacted_by
         self.status = status
         self._content = content
@@ -201,11 +205,17 @@ class Event:
 
     def standing(
         self, *, status: Status, place: int | None, slot: SlotNid | None, snapshot: SnapshotNid | None,
-        room_snapshot: SnapshotNid | None, replaces: EventNid | None,
+        room_snapshot: SnapshotNid | None, replaces: EventNid | None, stood: EventNid | None,
     ) -> "Event":  # fmt: skip
         """Return the event as it stands in its room once more is known of it."""
         return self._but(
-            status=status, place=place, slot=slot, snapshot=snapshot, room_snapshot=room_snapshot, replaces=replaces
+            status=status,
+            place=place,
+            slot=slot,
+            snapshot=snapshot,
+            room_snapshot=room_snapshot,
+            replaces=replaces,
+            stood=stood,
         )
 
     def _but(self, **others: Any) -> "Event":

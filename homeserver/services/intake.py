@@ -25,7 +25,7 @@ from homeserver.model.nids import EventNid, RoomNid, SnapshotNid
 from homeserver.services.policy.own import recommended_here
 from homeserver.services.policy.recommendations import answers_of, policy_of
 from homeserver.services.redactions import REDACTION
-from homeserver.services.timeline import Timeline, Turn
+from homeserver.services.timeline import Timeline, Turn, standing_in
 from homeserver.storage import awaited_events, memberships, relations, rooms
 from homeserver.storage.database import Write
 from homeserver.storage.events import Events, Standing
@@ -375,7 +375,10 @@ class Intake:
             status = Status.SOFT_FAILED
             if slot is not None:
                 after = self.timeline.snapshots.store(tx, room, before, {slot: nid})
-        standing = Standing(status=status, slot=slot, snapshot=after.nid if after is not None else None)
+        standing = Standing(
+            status=status, slot=slot, snapshot=after.nid if after is not None else None,
+            stood=standing_in(before, slot),
+        )  # fmt: skip
         if known is not None:
             self._events.replace_standing(tx, known, standing)
         else:
@@ -475,7 +478,7 @@ class Intake:
         after = self.timeline.snapshots.store(tx, room, before, {slot: nid}) if slot is not None else before
         standing = Standing(
             status=Status.ACCEPTED, place=place, slot=slot, snapshot=after.nid if after is not None else None,
-            replaces=before.state.get(slot) if before is not None and slot is not None else None,
+            replaces=standing_in(before, slot), stood=standing_in(before, slot),
         )  # fmt: skip
         if known is not None:
             event = self._events.replace_standing(tx, known, standing)

@@ -23,7 +23,7 @@ from federation.core.signing import SigningKey
 from homeserver.clock import Clock, Ids
 from homeserver.errors import BadJson, Forbidden, TooLarge
 from homeserver.model.events import Event, Status
-from homeserver.model.nids import EventNid, RoomNid
+from homeserver.model.nids import EventNid, RoomNid, SlotNid
 from homeserver.model.rooms import Room
 from homeserver.services.access import NOT_IN_ROOM
 from homeserver.services.current_state import MEMBER, NOBODY, STRIPPED, Changed, CurrentState
@@ -40,7 +40,7 @@ from homeserver.storage.events import Events, Standing
 from homeserver.storage.names import Names
 from homeserver.storage.snapshots import EMPTY, Snapshot, Snapshots, State, differing
 
-__all__ = ["MEMBER", "STRIPPED", "Deliver", "Timeline", "Turn"]
+__all__ = ["MEMBER", "STRIPPED", "Deliver", "Timeline", "Turn", "standing_in"]
 
 MOST_PREV_EVENTS = 10
 """Extremities that an event of ours builds upon, at most."""
@@ -321,6 +321,7 @@ class Timeline:
         standing = Standing(
             status=Status.ACCEPTED, place=position if shown or changes else None, slot=slot, snapshot=after.nid,
             room_snapshot=turn.snapshot.nid if forked else None, replaces=replaces or replaced,
+            stood=standing_in(before, slot),
         )  # fmt: skip
         if known is not None:
             event = self.events.replace_standing(tx, known, standing)
@@ -334,7 +335,7 @@ class Timeline:
         assert event.snapshot is not None
         standing = Standing(
             status=event.status, place=turn.tx.position(), slot=event.slot, snapshot=event.snapshot,
-            room_snapshot=turn.room.snapshot, replaces=event.replaces,
+            room_snapshot=turn.room.snapshot, replaces=event.replaces, stood=event.stood,
         )  # fmt: skip
         event = self.events.replace_standing(turn.tx, event, standing)
         self._advance(turn, event, turn.room.extremities, {})
@@ -423,6 +424,11 @@ def _waiting(event: Event, old: Event | None) -> set[ServerName]:
     if event.content.get("membership") in ("invite", "knock") or event.sender == event.state_key:
         return set()
     return {server_of(UserID(event.state_key or ""))}
+
+
+def standing_in(state: Snapshot | None, slot: SlotNid | None) -> EventNid | None:
+    """Return what stands in a slot of a state, if there are both."""
+    return state.state.get(slot) if state is not None and slot is not None else None
 
 
 def _membership(event: Pdu | None) -> object:

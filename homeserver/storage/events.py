@@ -35,6 +35,7 @@ class Standing:
     snapshot: SnapshotNid | None = None
     room_snapshot: SnapshotNid | None = None
     replaces: EventNid | None = None
+    stood: EventNid | None = None
 
 
 class Events:
@@ -182,11 +183,12 @@ class Events:
         values = {
             "status": int(standing.status), "place": standing.place, "slot": standing.slot,
             "snapshot": standing.snapshot, "room_snapshot": standing.room_snapshot, "replaces": standing.replaces,
+            "stood": standing.stood,
         }  # fmt: skip
         tx.conn.execute(events.update().where(events.c.nid == event.nid).values(values))
         new = event.standing(
             status=standing.status, place=standing.place, slot=standing.slot, snapshot=standing.snapshot,
-            room_snapshot=standing.room_snapshot, replaces=standing.replaces,
+            room_snapshot=standing.room_snapshot, replaces=standing.replaces, stood=standing.stood,
         )  # fmt: skip
         tx.fresh.put("event", event.nid, new)
         tx.after_commit(self._forget, event.nid)
@@ -320,6 +322,7 @@ def _new(pdu: Pdu, nid: EventNid, room: RoomNid, sender: UserNid, standing: Stan
         snapshot=standing.snapshot,
         room_snapshot=standing.room_snapshot,
         replaces=standing.replaces,
+        stood=standing.stood,
         redacted_by=None,
         status=standing.status,
         content=pdu.content,
@@ -342,6 +345,7 @@ def _values(event: Event, kind: TypeNid) -> dict[str, Any]:
         "snapshot": event.snapshot,
         "room_snapshot": event.room_snapshot,
         "replaces": event.replaces,
+        "stood": event.stood,
         "redacted_by": None,
         "status": int(event.status),
     }
@@ -367,6 +371,7 @@ def _event(row: Row[Any]) -> Event:
         snapshot=row.snapshot,
         room_snapshot=row.room_snapshot,
         replaces=row.replaces,
+        stood=row.stood,
         redacted_by=row.redacted_by,
         status=Status(row.status),
     )

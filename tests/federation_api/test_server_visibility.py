@@ -144,7 +144,7 @@ async def test_many_events_cost_no_more_statements_than_few(asks: Asking, ours: 
         events, snapshots = Events(names), Snapshots()
         access = ServerAccess(app.services.serving.access.server_name, names, events, snapshots, RoomServers())
         visibility = ServerVisibility(names, events, snapshots)
-        serving = Serving(app.db, events, StatesBefore(events, snapshots), access, visibility, AuthChains())
+        serving = Serving(app.db, events, StatesBefore(snapshots), access, visibility, AuthChains())
         with statements() as run:
             found = await serving.backfill(peer.name, room_id, [EventID(last)], limit)
         assert len(found) == limit

@@ -26,6 +26,7 @@ from homeserver.services.live import Live
 from homeserver.services.recent import Recent
 from homeserver.services.redactions import Redactions
 from homeserver.services.resolution import Resolution
+from homeserver.services.states_before import StatesBefore
 from homeserver.services.timeline import Timeline
 from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Database, Write, open_database
@@ -35,6 +36,7 @@ from homeserver.storage.names import Names
 from homeserver.storage.room_servers import RoomServers
 from homeserver.storage.schema.rooms import events as events_table
 from homeserver.storage.snapshots import Snapshots
+from homeserver.storage.snapshots import State as SnapshotState
 from tests.support.intake import auth_chain_of
 from tests.support.rooms import signing_key
 
@@ -195,8 +197,10 @@ class HeadlessServer:
         return self._named(conn, head.snapshot)
 
     def _named(self, conn: Connection, snapshot: SnapshotNid) -> State:
+        return self._with_names(conn, self.timeline.snapshots.state(conn, snapshot))
+
+    def _with_names(self, conn: Connection, state: SnapshotState) -> State:
         timeline = self.timeline
-        state = timeline.snapshots.state(conn, snapshot)
         pairs = timeline.names.slot_pairs(conn, list(state))
         events = timeline.events.by_nids(conn, list(state.values()))
         return {pairs[slot]: events[nid].event_id for slot, nid in state.items()}
@@ -209,6 +213,17 @@ class HeadlessServer:
             events = self.timeline.events.by_nids(conn, conn.execute(placed).scalars().all()).values()
             named = {event.snapshot: self._named(conn, event.snapshot) for event in events if event.snapshot}
             return {event.event_id: named[event.snapshot] for event in events if event.snapshot}
+
+        return await self.db.read(read)
+
+    async def states_before_events(self) -> dict[EventID, State]:
+        """Return the state before each event that came with its history, as other servers are told of it."""
+        before = StatesBefore(self.timeline.snapshots)
+
+        def read(conn: Connection) -> dict[EventID, State]:
+            placed = sa.select(events_table.c.nid).where(events_table.c.snapshot.is_not(None))
+            events = self.timeline.events.by_nids(conn, conn.execute(placed).scalars().all()).values()
+            return {event.event_id: self._with_names(conn, before.before(conn, event)) for event in events}
 
         return await self.db.read(read)
 

@@ -79,6 +79,8 @@ events = Table(
     reference("room_snapshot", "snapshots.nid", nullable=True, ondelete=None),
     # The state event that stood in the slot before. Not a foreign key: the event may be one we never had.
     Column("replaces", Number),
+    # What stood there before by the event's own past: another one where branches differ.
+    Column("stood", Number),
     Column("redacted_by", Number),
     Column("status", SmallInteger, nullable=False, default=0),
     Index(None, "room", "place"),
