@@ -13,7 +13,9 @@ from homeserver.metrics import Metrics
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
-OTHER_VARIABLES = {"ISTHMUS_CONFIG", "ISTHMUS_BIN", "ISTHMUS_TEST_POSTGRES", "ISTHMUS_", "ISTHMUS_SECTION__OPTION"}
+OTHER_VARIABLES = {
+    "ISTHMUS_CONFIG", "ISTHMUS_BIN", "ISTHMUS_TEST_POSTGRES", "ISTHMUS_TEST_SEED", "ISTHMUS_", "ISTHMUS_SECTION__OPTION",
+}  # fmt: skip
 
 
 def links(text: str) -> list[str]:
