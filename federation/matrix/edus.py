@@ -71,7 +71,7 @@ def read(origin: ServerName, edu: object) -> Edu | None:
 
 
 def _can_be_written(content: Content) -> bool:
-    """Return whether others can be told of it: integers of old events are of any size, and nobody needs such here."""
+    """Return whether others can be told of it: integers of old events are of any size; nobody needs such here."""
     try:
         orjson.dumps(content)
     except orjson.JSONEncodeError:
