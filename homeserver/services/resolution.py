@@ -157,9 +157,9 @@ class _Graph:
         while apart:
             nid = EventNid(-heappop(newest_first))
             mask = within[nid]
-            if mask != everyone:
-                apart -= 1
-                lowest = min(lowest, nid)
+            # Also one that is in all chains counts: that others are, too, may be for it.
+            lowest = min(lowest, nid)
+            apart -= mask != everyone
             for cited in self._load(waiting.pop(nid).pdu.auth_events):
                 known = within.get(cited.nid)
                 within[cited.nid] = mask | (known or 0)
