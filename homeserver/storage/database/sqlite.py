@@ -36,6 +36,9 @@ log = structlog.get_logger()
 LOCK_SECONDS = 30.0
 """How long to wait while another process, such as a command beside the server, writes."""
 
+WRITER_CACHE, READER_CACHE = 8 * 1024 * 1024, 1024 * 1024
+"""Bytes of pages that a connection keeps: those it writes, those it reads from the log. The others are mapped."""
+
 
 class SqliteDatabase(Database):
     """A file. A write is one hop to the writer's thread, a read one hop to a reader's."""
@@ -45,8 +48,8 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path, observe: Observer | None = None) -> None:
         """Open the file at `path`, making it if it is missing, and start the writer."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = _sqlite_engine(path, "BEGIN IMMEDIATE")
-        self._read_engine = _sqlite_engine(path, "BEGIN")
+        self._engine = _sqlite_engine(path, "BEGIN IMMEDIATE", WRITER_CACHE)
+        self._read_engine = _sqlite_engine(path, "BEGIN", READER_CACHE)
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._local = threading.local()
@@ -181,7 +184,7 @@ class SqliteDatabase(Database):
             conn.close()
 
 
-def _sqlite_engine(path: Path, begin: str) -> Engine:
+def _sqlite_engine(path: Path, begin: str, cache_bytes: int) -> Engine:
     # autocommit: we say BEGIN ourselves, since sqlite3's own begins too late and not for every statement.
     engine = create_engine(
         f"sqlite:///{path}",
@@ -198,7 +201,7 @@ def _sqlite_engine(path: Path, begin: str) -> Engine:
     def _prepare(dbapi_connection: Any, _record: Any) -> None:
         for pragma in (
             "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY",
-            "cache_size = -16000", "mmap_size = 268435456", "journal_size_limit = 67108864",
+            f"cache_size = -{cache_bytes // 1024}", "mmap_size = 268435456", "journal_size_limit = 67108864",
         ):  # fmt: skip
             dbapi_connection.execute(f"PRAGMA {pragma}")
 
