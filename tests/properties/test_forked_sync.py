@@ -87,6 +87,8 @@ class Play:
             assert await self.guest.take(event) in (VerdictKind.ACCEPTED, VerdictKind.SOFT_FAILED)
         except Gap as gap:
             raise AssertionError("every branch is known") from gap
+        # What the law makes of all states is what the server finds by looking at little of them.
+        assert (await self.guest.branch_at(event.event_id)).state == branch.state
 
     async def ours_acts(self, number: int) -> None:
         """Let a user of ours do something, if the room lets them; others build upon it."""
