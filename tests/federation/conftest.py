@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what two servers on PostgreSQL do in rooms of versions that differ in no way that a database sees."""
     left_out = [item for item in items if _is_repetition(item)]
     if left_out:
-        items[:] = [item for item in items if item not in set(left_out)]
+        items[:] = [item for item in items if not _is_repetition(item)]
         config.hook.pytest_deselected(items=left_out)
 
 
