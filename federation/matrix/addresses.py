@@ -8,6 +8,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
@@ -39,8 +40,11 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
+@cache
 def tls_context(extra_ca: str = "") -> ssl.SSLContext:
     """Return how certificates are checked: by the system's authorities, and those of a PEM file if one is given.
+
+    The same one each time: to read the authorities takes long.
 
     Raises OSError if the file cannot be used.
     """
