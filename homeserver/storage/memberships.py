@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from federation.core.events.content import Membership
 from federation.core.ids import ServerName, UserID
 from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.model.rooms import Member, RoomMembership
-from homeserver.storage.database import Write, one_of, upsert
+from homeserver.storage.database import Hot, Write, among, numbers, one_of, texts, upsert
 from homeserver.storage.schema.accounts import users
 from homeserver.storage.schema.rooms import memberships
 
@@ -70,43 +70,39 @@ def forget(tx: Write, room: RoomNid, user: UserNid) -> None:
     tx.conn.execute(memberships.update().where(where).values(forgotten=True))
 
 
+NEVER = 2**62
+"""Stands for a position after all others."""
+
+
 def of_user_in(conn: Connection, room: RoomNid, user: UserNid) -> RoomMembership | None:
     """Return how a user stands to a room, or None if they never had to do with it."""
-    row = conn.execute(_ONE, {"room_nid": room, "user_nid": user}).one_or_none()
-    return _membership(row) if row is not None else None
+    rows = _ONE.run(conn, {"room_nid": room, "user_nid": user})
+    return _membership(*rows[0]) if rows else None
 
 
-def _membership(row: Row[Any]) -> RoomMembership:
+def _membership(
+    room: RoomNid, membership: str, event: EventNid, began: EventNid, position: int, began_at: int,
+    sender: UserNid, forgotten: int, display_name: str | None,
+) -> RoomMembership:  # fmt: skip
     return RoomMembership(
-        row.room,
-        Membership(row.membership),
-        row.event,
-        row.began,
-        row.position,
-        row.began_at,
-        row.sender,
-        row.forgotten,
-        row.display_name,
+        room, Membership(membership), event, began, position, began_at, sender, bool(forgotten), display_name
     )
 
 
 def of_user_in_rooms(conn: Connection, user: UserNid, rooms: Iterable[RoomNid]) -> dict[RoomNid, RoomMembership]:
     """Return how a user stands to those of the rooms that they ever had to do with, in one query."""
-    query = _ALL.where(memberships.c.user == user, one_of(memberships.c.room, rooms))
-    return {standing.room: standing for standing in map(_membership, conn.execute(query))}
+    rows = _IN_ROOMS.run(conn, {"user_nid": user, "rooms": numbers(conn, list(rooms))})
+    return {row[0]: _membership(*row) for row in rows}
 
 
 def of_user(
     conn: Connection, user: UserNid, kinds: Collection[Membership] | None = None, *, changed_after: int | None = None
 ) -> list[RoomMembership]:
     """Return the rooms of a user with one of these memberships, and those whose membership changed after a position."""
-    query = _ALL.where(memberships.c.user == user)
-    if kinds is not None:
-        wanted: list[sa.ColumnElement[bool]] = [memberships.c.membership.in_([str(kind) for kind in kinds])]
-        if changed_after is not None:
-            wanted.append(memberships.c.position > changed_after)
-        query = query.where(sa.or_(*wanted))
-    return [_membership(row) for row in conn.execute(query)]
+    wanted = [str(kind) for kind in (Membership if kinds is None else kinds)]
+    after = changed_after if changed_after is not None else NEVER
+    values = {"user_nid": user, "kinds": texts(conn, wanted), "after": after}
+    return [_membership(*row) for row in _OF_USER.run(conn, values)]
 
 
 def joined_rooms(conn: Connection, user: UserNid) -> list[RoomNid]:
@@ -225,7 +221,12 @@ _ALL: sa.Select[Any] = sa.select(
     memberships.c.forgotten,
     memberships.c.display_name,
 )
-_ONE = _ALL.where(memberships.c.room == sa.bindparam("room_nid"), memberships.c.user == sa.bindparam("user_nid"))
+_OF_ONE_USER = _ALL.where(memberships.c.user == sa.bindparam("user_nid"))
+_ONE = Hot(_OF_ONE_USER.where(memberships.c.room == sa.bindparam("room_nid")))
+_IN_ROOMS = Hot(_OF_ONE_USER.where(among(memberships.c.room, "rooms")))
+_OF_USER = Hot(
+    _OF_ONE_USER.where(sa.or_(among(memberships.c.membership, "kinds"), memberships.c.position > sa.bindparam("after")))
+)
 
 
 def near(conn: Connection, user: UserNid, others: Iterable[UserNid]) -> set[UserNid]:

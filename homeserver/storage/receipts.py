@@ -1,17 +1,15 @@
 """Receipts: one row for each user, kind and thread of a room, which only moves forward."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from federation.core.ids import EventID
 from homeserver.model.nids import RoomNid, UserNid
 from homeserver.model.receipts import Receipt, ReceiptKind
-from homeserver.storage.database import Write, one_of, upsert
+from homeserver.storage.database import Hot, Write, among, numbers, upsert
 from homeserver.storage.schema.delivery import receipts
-
-ROOMS_IN_A_QUERY = 5000
 
 
 def advance(tx: Write, receipt: Receipt, position: int) -> bool:
@@ -42,36 +40,16 @@ def since(
 
     Private ones are seen by their owner only.
     """
+    values = {"rooms": numbers(conn, rooms), "reader": reader, "after": after, "until": until}
+    return _by_room(_SINCE.run(conn, values))
+
+
+def _by_room(rows: Iterable[Sequence[Any]]) -> dict[RoomNid, list[Receipt]]:
     found: dict[RoomNid, list[Receipt]] = {}
-    for part in _parts(rooms):
-        query = _SELECT.where(
-            one_of(receipts.c.room, part),
-            receipts.c.position > after,
-            receipts.c.position <= until,
-            sa.or_(receipts.c.kind == str(ReceiptKind.READ), receipts.c.user == reader),
-        ).order_by(receipts.c.position)
-        _add(found, conn.execute(query))
-    return found
-
-
-def of_user(conn: Connection, user: UserNid, rooms: Collection[RoomNid]) -> dict[RoomNid, list[Receipt]]:
-    """Return all of a user's own receipts in rooms."""
-    found: dict[RoomNid, list[Receipt]] = {}
-    for part in _parts(rooms):
-        _add(found, conn.execute(_SELECT.where(one_of(receipts.c.room, part), receipts.c.user == user)))
-    return found
-
-
-def _parts(rooms: Collection[RoomNid]) -> Iterator[Sequence[RoomNid]]:
-    wanted = list(rooms)
-    for start in range(0, len(wanted), ROOMS_IN_A_QUERY):
-        yield wanted[start : start + ROOMS_IN_A_QUERY]
-
-
-def _add(found: dict[RoomNid, list[Receipt]], rows: Iterable[tuple[int, int, str, str, str, int, int]]) -> None:
     for room, user, kind, thread, event_id, place, sent_at in rows:
-        receipt = Receipt(RoomNid(room), UserNid(user), ReceiptKind(kind), thread, EventID(event_id), place, sent_at)
+        receipt = Receipt(room, user, ReceiptKind(kind), thread, event_id, place, sent_at)
         found.setdefault(receipt.room, []).append(receipt)
+    return found
 
 
 _SELECT = sa.select(
@@ -82,4 +60,12 @@ _SELECT = sa.select(
     receipts.c.event_id,
     receipts.c.place,
     receipts.c.sent_at,
+)
+_SINCE = Hot(
+    _SELECT.where(
+        among(receipts.c.room, "rooms"),
+        receipts.c.position > sa.bindparam("after"),
+        receipts.c.position <= sa.bindparam("until"),
+        sa.or_(receipts.c.kind == str(ReceiptKind.READ), receipts.c.user == sa.bindparam("reader")),
+    ).order_by(receipts.c.position)
 )

@@ -1,6 +1,7 @@
 """The pieces of a sync answer, as bytes: put together without parsing what was serialised once."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import orjson
 
@@ -14,7 +15,7 @@ def listed(items: Iterable[bytes]) -> bytes:
 
 def mapped(members: Iterable[tuple[str, bytes]]) -> bytes:
     """Return a JSON object of ready members."""
-    return b"{" + b",".join(orjson.dumps(name) + b":" + value for name, value in members) + b"}"
+    return b"{" + b",".join([orjson.dumps(name) + b":" + value for name, value in members]) + b"}"
 
 
 def events(items: Iterable[bytes]) -> bytes:
@@ -28,8 +29,13 @@ def typed(event_type: str, content: bytes) -> bytes:
 
 
 def sections(parts: Mapping[str, bytes | None]) -> bytes:
-    """Return a JSON object of those parts that are there."""
-    return mapped((name, value) for name, value in parts.items() if value is not None)
+    """Return a JSON object of those parts that are there; their names are few, and the same ones always."""
+    return b"{" + b",".join([_name(name) + value for name, value in parts.items() if value is not None]) + b"}"
+
+
+@cache
+def _name(name: str) -> bytes:
+    return orjson.dumps(name) + b":"
 
 
 def nothing(token: object) -> bytes:

@@ -16,7 +16,7 @@ another, and a reader that has seen position *p* never later finds a row at or b
 
 from pathlib import Path
 
-from homeserver.storage.database.hot import Given, Hot, among, numbers, one_of
+from homeserver.storage.database.hot import Given, Hot, among, numbers, one_of, texts
 from homeserver.storage.database.sqlite import SqliteDatabase
 from homeserver.storage.database.writes import (
     LARGEST_GROUP,
@@ -48,6 +48,7 @@ __all__ = [
     "numbers",
     "one_of",
     "open_database",
+    "texts",
     "upsert",
 ]
 

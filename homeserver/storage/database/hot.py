@@ -105,7 +105,7 @@ def _among_postgresql(element: _Among, compiler: Any, **how: Any) -> str:
 def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     """Return the condition that a column is one of the numbers, or texts, that a statement is given under a name.
 
-    A `Hot` is given them by `numbers`, any other statement as they are.
+    A `Hot` is given them by `numbers` or `texts`, any other statement as they are.
     """
     return _Among(column, sa.bindparam(name, type_=_Listed(_holds_texts(column))))
 
@@ -117,6 +117,11 @@ def one_of(column: ColumnElement[Any], wanted: Iterable[int] | Iterable[str]) ->
 
 def numbers(conn: Connection, wanted: Collection[int]) -> object:
     """Return numbers as the parameter of `among`."""
+    return _listed(conn.dialect.name, wanted)
+
+
+def texts(conn: Connection, wanted: Collection[str]) -> object:
+    """Return texts as the parameter of `among`."""
     return _listed(conn.dialect.name, wanted)
 
 
