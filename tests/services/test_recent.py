@@ -19,8 +19,8 @@ def event(place: int, room: int, text: str = "hello") -> Event:
         nid=EventNid(place), place=place, room=RoomNid(room), room_id=RoomID(f"!{room}"), version=ROOM_VERSIONS["12"],
         event_id=EventID(f"${place}"), type="m.room.message", state_key=None, slot=SlotNid(0),
         sender=UserID("@alice:hs1"), sender_nid=UserNid(1), sent_at=1, depth=1,
-        content_json=b'{"body":"%b"}' % text.encode(), envelope=b"{}", snapshot=None, room_snapshot=None, replaces=None, stood=None,
-        redacted_by=None, status=Status.ACCEPTED,
+        content_json=b'{"body":"%b"}' % text.encode(), envelope=b"{}", snapshot=None, room_snapshot=None, replaces=None,
+        stood=None, redacted_by=None, status=Status.ACCEPTED,
     )  # fmt: skip
 
 
