@@ -6,6 +6,7 @@ the form that the rest of the network gives them. Where `encode` has a result, `
 """
 
 import json
+from typing import Any
 
 import orjson
 
@@ -90,3 +91,21 @@ def _check_json(value: object) -> None:
             return
         level = below
     raise BadJson("nested too deep")
+
+
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Return whether a JSON value holds objects and lists in each other on more than so many levels.
+
+    Walked without recursion, so that no depth is too much to ask about.
+    """
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return bool(level)

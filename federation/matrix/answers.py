@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from federation.core.canonical_json import MAX_NESTING
+from federation.core.canonical_json import MAX_NESTING, nests_deeper
 from federation.matrix.errors import BadAnswer
 
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
@@ -31,24 +31,10 @@ def parse_json(body: bytes) -> Any:
     """Return the JSON value in `body`. Raises `BadAnswer` if it is not JSON, or nested too deep to be written again."""
     try:
         value = orjson.loads(body)
-        if body.count(b"{") + body.count(b"[") > MAX_NESTING:
-            _check_depth(value)
+        if body.count(b"{") + body.count(b"[") > MAX_NESTING and nests_deeper(value, MAX_NESTING):
+            raise BadAnswer(f"an answer that nests deeper than {MAX_NESTING} levels")
         # orjson makes a float of an integer past 64 bits. Events of old room versions may hold such a one, and are
         # signed with all its digits.
         return json.loads(body) if _LONG_NUMBER.search(body) else value
     except (ValueError, RecursionError) as error:
         raise BadAnswer(f"an answer that is not JSON: {error}") from error
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise BadAnswer(f"an answer that nests deeper than {MAX_NESTING} levels")

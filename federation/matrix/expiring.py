@@ -13,7 +13,7 @@ class Expiring(Generic[K, V]):
     """Values by key, each with its end; the least recently used ones go when there are too many."""
 
     def __init__(self, fetch: Callable[[K], Awaitable[tuple[V, float]]], now: Callable[[], float], most: int) -> None:
-        """`fetch` returns a value and for how many seconds it holds; a failure is a value too, so it never raises."""
+        """`fetch` returns a value and for how many seconds it holds. What it raises is not remembered."""
         self._fetch = fetch
         self._now = now
         self._most = most
@@ -21,15 +21,22 @@ class Expiring(Generic[K, V]):
         self._fetching: dict[K, asyncio.Task[V]] = {}
 
     async def get(self, key: K) -> V:
-        """Return the value of a key, fetched if it is not known or holds no more."""
+        """Return the value of a key, fetched if it is not known or holds no more. Raises what `fetch` raises."""
         if (known := self._known.get(key)) is not None and self._now() < known[1]:
             self._known.move_to_end(key)
             return known[0]
         task = self._fetching.get(key)
         if task is None:
             task = self._fetching[key] = asyncio.create_task(self._get(key))
+            # Nobody may be left to hear of a failure.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Whoever gives up waiting does not end it for the others.
         return await asyncio.shield(task)
+
+    def known(self, key: K) -> V | None:
+        """Return the value of a key if it was fetched and still holds."""
+        known = self._known.get(key)
+        return known[0] if known is not None and self._now() < known[1] else None
 
     def last(self, key: K) -> V | None:
         """Return the value that was fetched last, even if it holds no more."""

@@ -4,17 +4,16 @@ The endpoints under `/_matrix/media/v3` that need no token are frozen: nothing t
 them. With a token they answer, for clients of before Matrix 1.11. See `docs/decisions/0006-legacy-media.md`.
 """
 
-from typing import Annotated
-
 import msgspec
 from aiohttp import web
 
 from federation.core.ids import ServerName
 from homeserver.errors import InvalidParam, NotFound
 from homeserver.http.files import LONGEST_NAME, FileResponse, content_type_of
+from homeserver.http.media_queries import DownloadQuery, ThumbnailQuery
 from homeserver.http.packing import is_packed, pieces_of
 from homeserver.http.routing import Auth, Call, Json, Routes
-from homeserver.model.media import MediaID, Method
+from homeserver.model.media import MediaID
 from homeserver.services.media.shapes import shape_for
 from homeserver.services.media.uploads import Upload
 
@@ -23,29 +22,11 @@ routes = Routes()
 THUMBNAIL_NAME = "thumbnail"
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 
-Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-
 
 class UploadQuery(msgspec.Struct):
     """What is said of an upload beside its headers."""
 
     filename: str | None = None
-
-
-class DownloadQuery(msgspec.Struct):
-    """How long to wait for what is not uploaded yet. We never redirect, and never ask other servers."""
-
-    timeout_ms: int = 20_000
-
-
-class ThumbnailQuery(msgspec.Struct):
-    """Which thumbnail is wanted."""
-
-    width: Pixels
-    height: Pixels
-    method: Method = Method.SCALE
-    animated: bool = False
-    timeout_ms: int = 20_000
 
 
 # Uploading
@@ -136,7 +117,7 @@ async def old_download(
     call: Call, server_name: ServerName, media_id: MediaID, query: DownloadQuery
 ) -> web.StreamResponse:
     """Send a file, as `download` does, to whoever has a token."""
-    _check_frozen(call)
+    _check_frozen(call, server_name, query.allow_remote)
     return await download(call, server_name, media_id, query)
 
 
@@ -145,7 +126,7 @@ async def old_download_as(
     call: Call, server_name: ServerName, media_id: MediaID, file_name: str, query: DownloadQuery
 ) -> web.StreamResponse:
     """Send a file under another name, as `download_as` does, to whoever has a token."""
-    _check_frozen(call)
+    _check_frozen(call, server_name, query.allow_remote)
     return await download_as(call, server_name, media_id, file_name, query)
 
 
@@ -154,10 +135,12 @@ async def old_thumbnail(
     call: Call, server_name: ServerName, media_id: MediaID, query: ThumbnailQuery
 ) -> web.StreamResponse:
     """Send a thumbnail, as `thumbnail` does, to whoever has a token."""
-    _check_frozen(call)
+    _check_frozen(call, server_name, query.allow_remote)
     return await thumbnail(call, server_name, media_id, query)
 
 
-def _check_frozen(call: Call) -> None:
+def _check_frozen(call: Call, server_name: ServerName, allow_remote: bool) -> None:
     if call.requester is None:
         raise NotFound("Media is served with an access token only, at /_matrix/client/v1/media")
+    if not allow_remote and server_name != call.services.config.server_name:
+        raise NotFound("The file is on another server, which is not to be asked")

@@ -3,19 +3,17 @@ they know each other. Whoever else would trust it must be told to.
 """
 
 import ipaddress
-import os
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-VALID = timedelta(days=10 * 365)
-_EARLIER = timedelta(days=1)
-"""Certificates are valid from the day before: clocks differ."""
+from homeserver.config.certificates import begun, common_name, new_key, pem_of_certificate, pem_of_key
+from homeserver.config.private_files import write_new, write_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +26,24 @@ class Authority:
 
     @classmethod
     def at(cls, directory: Path, now_ms: int) -> "Authority":
-        """Return the authority in a directory, which is made if there is none. Raises OSError or ValueError."""
-        file, key_file = directory / "ca.pem", directory / "ca.key"
-        if key_file.exists():
-            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-            if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError(f"{key_file} is not a key that was made here")
-            return cls(directory, x509.load_pem_x509_certificate(file.read_bytes()), key)
+        """Return the authority in a directory, which is made if there is none. Raises OSError or ValueError.
+
+        Of several who make it at the same time all get the same one: key and certificate are one file, `ca.key`, and
+        `ca.pem` is its public part.
+        """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("Isthmus private authority")
-        certificate = (
-            _builder(name, name, key.public_key(), now_ms)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_signs_certificates(), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        _write_key(key_file, key)
-        return cls(directory, certificate, key)
+        file = directory / "ca.key"
+        if not file.exists():
+            with suppress(FileExistsError):
+                write_new(file, _made(now_ms))
+        content = file.read_bytes()
+        key = serialization.load_pem_private_key(content, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError(f"{file} is not a key that was made here")
+        authority = cls(directory, x509.load_pem_x509_certificate(content), key)
+        if not authority.file.exists():
+            write_over(authority.file, pem_of_certificate(authority.certificate))
+        return authority
 
     @property
     def file(self) -> Path:
@@ -56,9 +52,9 @@ class Authority:
 
     def certify(self, host: str, directory: Path, now_ms: int) -> tuple[Path, Path]:
         """Make a key and a certificate for a host; return their files, certificate first. Raises OSError."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = new_key()
         certificate = (
-            _builder(_name(host), self.certificate.subject, key.public_key(), now_ms)
+            begun(common_name(host), self.certificate.subject, key, now_ms)
             .add_extension(x509.SubjectAlternativeName([_general(host)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -66,24 +62,23 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
         file, key_file = directory / "tls.pem", directory / "tls.key"
-        _write_key(key_file, key)
-        file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        write_over(key_file, pem_of_key(key))
+        write_over(file, pem_of_certificate(certificate))
         return file, key_file
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, now_ms: int
-) -> x509.CertificateBuilder:
-    now = datetime.fromtimestamp(now_ms / 1000, UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _EARLIER)
-        .not_valid_after(now + VALID)
+def _made(now_ms: int) -> bytes:
+    """Return a new authority's key and certificate."""
+    key = new_key()
+    name = common_name("Isthmus private authority")
+    certificate = (
+        begun(name, name, key, now_ms)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_signs_certificates(), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
     )
+    return pem_of_key(key) + pem_of_certificate(certificate)
 
 
 def _signs_certificates() -> x509.KeyUsage:
@@ -93,21 +88,8 @@ def _signs_certificates() -> x509.KeyUsage:
     )  # fmt: skip
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
-
-
 def _general(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    encoded = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(encoded)

@@ -1,6 +1,5 @@
 """Makes the first configuration of a server: the file, its signing key and its secrets."""
 
-import os
 from pathlib import Path
 
 from federation.core.ids import parse_server_name, split_server_name
@@ -8,6 +7,7 @@ from homeserver.clock import Clock, Ids
 from homeserver.config import signing_keys
 from homeserver.config.formats import check_server_name
 from homeserver.config.options import ConfigError
+from homeserver.config.private_files import write_new
 from homeserver.config.rendering import toml
 
 FILE_NAME = "homeserver.toml"
@@ -36,29 +36,15 @@ def initialise(
         (directory / "media").mkdir(exist_ok=True, mode=0o700)
         key = directory / "signing.key"
         if not key.exists():
-            _write_private(key, signing_keys.generate(ids).serialise())
+            write_new(key, signing_keys.generate(ids).serialise().encode())
         closed = _closed_network(directory, server_name, authority, clock) if authority is not None else None
         federation = closed if closed is not None else _federation(server_name)
-        _write_private(file, _content(directory, server_name, port, ids.token(), federation))
+        write_new(file, _content(directory, server_name, port, ids.token(), federation).encode())
     except OSError as error:
         raise ConfigError(f"{error.filename or directory}: cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"{authority}: {error}") from error
     return file
-
-
-def _write_private(path: Path, content: str) -> None:
-    # Written aside, then linked: the name appears with all of its content, and never over another.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    finally:
-        draft.unlink()
 
 
 def _content(directory: Path, server_name: str, port: int, shared_secret: str, federation: str) -> str:

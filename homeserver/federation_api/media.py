@@ -1,34 +1,14 @@
 """Files for other servers: https://spec.matrix.org/v1.19/server-server-api/#content-repository."""
 
-from typing import Annotated
-
-import msgspec
 from aiohttp import web
 
 from homeserver.http.file_parts import FileInParts
+from homeserver.http.media_queries import DownloadQuery, ThumbnailQuery
 from homeserver.http.routing import Auth, Call, Routes
-from homeserver.model.media import MediaID, Method
+from homeserver.model.media import MediaID
 from homeserver.services.media.shapes import shape_for
 
 routes = Routes()
-
-Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-
-
-class DownloadQuery(msgspec.Struct):
-    """How long to wait for what is not uploaded yet."""
-
-    timeout_ms: int = 20_000
-
-
-class ThumbnailQuery(msgspec.Struct):
-    """Which thumbnail is wanted."""
-
-    width: Pixels
-    height: Pixels
-    method: Method = Method.SCALE
-    animated: bool = False
-    timeout_ms: int = 20_000
 
 
 @routes.get("/_matrix/federation/v1/media/download/{media_id}", auth=Auth.SERVER)

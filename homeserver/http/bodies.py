@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from federation.core.canonical_json import nests_deeper
 from homeserver.errors import BadJson, InvalidParam, MatrixError, MissingParam, NotJson
 
 T = TypeVar("T")
@@ -27,8 +28,8 @@ _LONG_NUMBER = re.compile(rb"\d{16}")
 def parse_object(raw: bytes) -> JsonObject:
     """Return the JSON object in `raw`. Raises `NotJson` or `BadJson`."""
     value = _parse(raw)
-    if raw.count(b"{") + raw.count(b"[") > DEEPEST:
-        _check_depth(value)
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST and nests_deeper(value, DEEPEST):
+        raise BadJson(f"The body nests deeper than {DEEPEST} levels")
     _check_names(raw, value)
     if _LONG_NUMBER.search(raw):
         _check_integers(value)
@@ -61,20 +62,6 @@ def _parse(raw: bytes) -> JsonObject:
     if not isinstance(value, dict):
         raise BadJson("The body must be a JSON object")
     return value
-
-
-def _check_depth(value: JsonObject) -> None:
-    level: list[Any] = [value]
-    for _ in range(DEEPEST):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise BadJson(f"The body nests deeper than {DEEPEST} levels")
 
 
 def _check_names(raw: bytes, value: JsonObject) -> None:

@@ -1,7 +1,8 @@
-"""What a client is told where another server had to be asked and said no, or nothing that makes sense."""
+"""What a client is told where another server had to be asked: of what it says, of its no, of its silence."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from federation.core.ids import ServerName
 from federation.matrix.errors import FederationError, RemoteError
@@ -24,3 +25,20 @@ def asking(server: ServerName) -> Iterator[None]:
         raise OtherServerFailed(f"{server} answered with an error: {error.errcode}") from error
     except FederationError as error:
         raise OtherServerFailed(f"{server} cannot be asked now") from error
+
+
+def room_told(room: object, texts: Collection[str]) -> dict[str, Any] | None:
+    """Return what clients may be told of a room that another server describes: fields that must be there, and `texts`.
+
+    Each is of the type that the specification gives it. None for what has no room ID.
+    """
+    if not isinstance(room, dict) or not isinstance(room.get("room_id"), str):
+        return None
+    members = room.get("num_joined_members")
+    return {
+        "room_id": room["room_id"],
+        "num_joined_members": members if isinstance(members, int) and members >= 0 else 0,
+        "world_readable": room.get("world_readable") is True,
+        "guest_can_join": room.get("guest_can_join") is True,
+        **{name: room[name] for name in texts if isinstance(room.get(name), str)},
+    }

@@ -345,16 +345,26 @@ class Intake:
                 pdu.event_id in other.pdu.prev_events and other.status is Status.ACCEPTED for other in waiting
             ),
         )  # fmt: skip
-        lacking = [event_id for event_id in pdu.prev_events if _is_lacking(found.get(event_id))]
-        self._await(turn, pdu, event, before, lacking)
-        if pdu.redacts is not None and target is None:
-            awaited_events.add(tx, room, [pdu.redacts], event.nid)
-        if target is not None and counts:
-            self.timeline.redactions.apply(tx, target, event)
+        self._link(turn, pdu, event, before, found, target if counts else None, awaits=target is None)
         self._redact_late(turn, event, waiting)
         if relay_except is not None:
             there |= servers.servers(tx.conn, room)
             self.timeline.deliver(tx, event, there - {relay_except, self.timeline.server_name})
+
+    def _link(
+        self, turn: Turn, pdu: Pdu, event: Event, before: Snapshot | None, found: Mapping[EventID, Event],
+        redacted: Event | None, *, awaits: bool,
+    ) -> None:  # fmt: skip
+        """Tie a stored event to those it cites: remember what is not here, and redact what it redacts.
+
+        `awaits` says that what it redacts, if it redacts anything, is not here.
+        """
+        lacking = [event_id for event_id in pdu.prev_events if _is_lacking(found.get(event_id))]
+        self._await(turn, pdu, event, before, lacking)
+        if pdu.redacts is not None and awaits:
+            awaited_events.add(turn.tx, turn.room.nid, [pdu.redacts], event.nid)
+        if redacted is not None:
+            self.timeline.redactions.apply(turn.tx, redacted, event)
 
     def _await(self, turn: Turn, pdu: Pdu, event: Event, before: Snapshot | None, lacking: Collection[EventID]) -> None:
         """Remember the previous events that an event lacks, and what state the only one left behind."""
@@ -460,12 +470,7 @@ class Intake:
         target = self._events.by_id(tx.conn, pdu.redacts) if pdu.redacts is not None else None
         counts = target is not None and self.timeline.redactions.counts(tx.conn, pdu, before, target)
         event = self._insert_past(turn, pdu, before, known, place if target is None or counts else None)
-        lacking = [event_id for event_id in pdu.prev_events if _is_lacking(found.get(event_id))]
-        self._await(turn, pdu, event, before, lacking)
-        if pdu.redacts is not None and target is None:
-            awaited_events.add(tx, room, [pdu.redacts], event.nid)
-        if target is not None and counts:
-            self.timeline.redactions.apply(tx, target, event)
+        self._link(turn, pdu, event, before, found, target if counts else None, awaits=target is None)
         self._redact_late(turn, event, self._waiting(tx.conn, room, pdu.event_id))
         return ACCEPTED
 

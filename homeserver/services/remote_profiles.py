@@ -5,9 +5,9 @@ from typing import Any
 
 from federation.core.ids import ServerName, UserID, server_of
 from federation.matrix.client import FederationClient
+from federation.matrix.expiring import Expiring
 from homeserver.clock import Clock
 from homeserver.services.elsewhere import asking
-from homeserver.services.expiring import Expiring
 
 KEPT_SECONDS = 300.0
 MOST_KEPT = 5_000
@@ -20,14 +20,13 @@ class RemoteProfiles:
         """Take the name of this server, and how to ask others."""
         self.own = own
         self._client = client
-        self._kept: Expiring[UserID, Mapping[str, Any]] = Expiring(clock, KEPT_SECONDS, MOST_KEPT)
+        self._kept: Expiring[UserID, Mapping[str, Any]] = Expiring(self._ask, clock.monotonic, MOST_KEPT)
 
     async def of_user(self, user_id: UserID) -> Mapping[str, Any]:
         """Return a user's profile as their server tells it. Raises `NotFound`, `Forbidden` or `OtherServerFailed`."""
+        return await self._kept.get(user_id)
 
-        async def ask() -> Mapping[str, Any]:
-            with asking(server_of(user_id)):
-                answer = await self._client.query_profile(server_of(user_id), user_id)
-            return {name: value for name, value in answer.items() if value is not None}
-
-        return await self._kept.get(user_id, ask)
+    async def _ask(self, user_id: UserID) -> tuple[Mapping[str, Any], float]:
+        with asking(server_of(user_id)):
+            answer = await self._client.query_profile(server_of(user_id), user_id)
+        return {name: value for name, value in answer.items() if value is not None}, KEPT_SECONDS

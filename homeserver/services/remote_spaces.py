@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from federation.core.ids import RoomID, ServerName
 from federation.matrix.client import FederationClient
 from federation.matrix.errors import FederationError
+from federation.matrix.expiring import Expiring
 from homeserver.clock import Clock
-from homeserver.services.expiring import Expiring
+from homeserver.services.elsewhere import room_told
 
 KEPT_SECONDS = 300.0
 MOST_KEPT = 2_000
@@ -43,35 +44,42 @@ class RemoteRoom:
 NOTHING = RemoteRoom({})
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A room, and whom to ask for it."""
+
+    room_id: RoomID
+    via: Sequence[ServerName] = field(default=(), compare=False)
+
+
 class RemoteSpaces:
     """Asks other servers for rooms, and keeps what they say for a few minutes."""
 
     def __init__(self, client: FederationClient, clock: Clock) -> None:
         """Take how to ask."""
         self._client = client
-        self._kept: Expiring[RoomID, RemoteRoom] = Expiring(clock, KEPT_SECONDS, MOST_KEPT)
+        self._kept: Expiring[_Wanted, RemoteRoom] = Expiring(self._ask, clock.monotonic, MOST_KEPT)
         self._turns = asyncio.Semaphore(ASKED_AT_ONCE)
 
     def known(self, room_id: RoomID) -> RemoteRoom | None:
         """Return what was said of a room lately; None if nobody was asked."""
-        return self._kept.known(room_id)
+        return self._kept.known(_Wanted(room_id))
 
     async def learn(self, wanted: Mapping[RoomID, Sequence[ServerName]]) -> None:
         """Ask for rooms, each at the servers that are named for it in turn, until one knows it."""
-        await asyncio.gather(
-            *(self._kept.get(room_id, lambda r=room_id, v=via: self._ask(r, v)) for room_id, via in wanted.items())  # type: ignore[misc]
-        )
+        await asyncio.gather(*(self._kept.get(_Wanted(room_id, via)) for room_id, via in wanted.items()))
 
-    async def _ask(self, room_id: RoomID, via: Sequence[ServerName]) -> RemoteRoom:
+    async def _ask(self, wanted: _Wanted) -> tuple[RemoteRoom, float]:
         async with self._turns:
-            for server in via[:SERVERS_ASKED]:
+            for server in wanted.via[:SERVERS_ASKED]:
                 try:
-                    found = _read(room_id, await self._client.hierarchy(server, room_id, suggested_only=False))
+                    answer = await self._client.hierarchy(server, wanted.room_id, suggested_only=False)
                 except FederationError:
                     continue
+                found = _read(wanted.room_id, answer)
                 if found is not None:
-                    return found
-        return NOTHING
+                    return found, KEPT_SECONDS
+        return NOTHING, KEPT_SECONDS
 
 
 def _read(room_id: RoomID, answer: Mapping[str, Any]) -> RemoteRoom | None:
@@ -93,19 +101,9 @@ def _read(room_id: RoomID, answer: Mapping[str, Any]) -> RemoteRoom | None:
 
 def _summary(room: object) -> dict[str, Any] | None:
     """Return the fields that clients may be told, each of the type it must have; None without a room ID."""
-    if not isinstance(room, dict) or not isinstance(room.get("room_id"), str):
-        return None
-    members = room.get("num_joined_members")
-    summary: dict[str, Any] = {
-        "room_id": room["room_id"],
-        "num_joined_members": members if isinstance(members, int) and members >= 0 else 0,
-        "world_readable": room.get("world_readable") is True,
-        "guest_can_join": room.get("guest_can_join") is True,
-    }
-    summary.update((name, room[name]) for name in TEXTS if isinstance(room.get(name), str))
-    allowed = room.get("allowed_room_ids")
-    if isinstance(allowed, list):
-        summary["allowed_room_ids"] = [each for each in allowed if isinstance(each, str)]
+    summary = room_told(room, TEXTS)
+    if summary is not None and isinstance(room, dict) and isinstance(room.get("allowed_room_ids"), list):
+        summary["allowed_room_ids"] = [each for each in room["allowed_room_ids"] if isinstance(each, str)]
     return summary
 
 

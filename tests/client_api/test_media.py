@@ -133,6 +133,14 @@ async def test_media_are_not_to_be_had_from_a_server_that_is_not_there(alice: Us
         refused(await alice.get(f"{MEDIA}/{path}"), 502, "M_UNKNOWN")
 
 
+async def test_whoever_says_so_gets_no_file_of_another_server(alice: User) -> None:
+    for path in (
+        "download/elsewhere.invalid/x?allow_remote=false",
+        "thumbnail/elsewhere.invalid/x?width=9&height=9&allow_remote=false",
+    ):
+        refused(await alice.get(f"/_matrix/media/v3/{path}"), 404, "M_NOT_FOUND")
+
+
 PATHS = (
     "127.0.0.1/..%2F..%2Fetc%2Fpasswd", "hs1/..%2F..%2Fsigning.key", "hs1/%2e%2e", "hs1/a%00b", "hs1/a.b", "hs1/%C3%A9",
     "hs1/" + "a" * 300, "-not..a_name-/abc", "..%2F..%2Fetc/abc", "hs1%0d%0a/abc",

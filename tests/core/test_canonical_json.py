@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.core.canonical_json import MAX_NESTING, check_strict, encode, encode_lenient
+from federation.core.canonical_json import MAX_NESTING, check_strict, encode, encode_lenient, nests_deeper
 from federation.core.errors import BadJson
 
 SAFE = 2**53 - 1
@@ -163,3 +163,20 @@ def test_strict_and_lenient_encodings_agree_and_are_the_one_of_the_specification
 @given(any_json)
 def test_all_json_has_a_lenient_encoding_that_round_trips(value: object) -> None:
     assert json.loads(encode_lenient(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"),
+    [(5, 0), ("[[[", 0), ([], 1), ({}, 1), ([1, "x", None], 1), ({"a": []}, 2), ([{"a": 1}, [[]]], 3)],
+)
+def test_a_value_nests_on_so_many_levels_and_no_more(value: Any, levels: int) -> None:
+    assert not nests_deeper(value, levels)
+    assert nests_deeper(value, levels - 1) or levels == 0
+
+
+def test_the_deepest_place_counts() -> None:
+    value: Any = 1
+    for _ in range(5000):
+        value = [0, {"a": value}]
+    assert nests_deeper(value, 9999)
+    assert not nests_deeper(value, 10_000)

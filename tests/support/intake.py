@@ -124,14 +124,21 @@ class Guest:
 
     async def branch_at(self, event_id: str) -> Room:
         """Return the branch of the room that ends with an event of ours."""
+        timeline = self.timeline
+
+        def stored(conn: Connection, wanted: EventID) -> Event:
+            event = timeline.events.by_id(conn, wanted)
+            assert event is not None
+            return event
 
         def read(conn: Connection) -> tuple[list[Pdu], list[EventID]]:
-            timeline = self.timeline
-            last = timeline.events.by_id(conn, EventID(event_id))
-            assert last is not None
+            last = stored(conn, EventID(event_id))
             assert last.snapshot is not None
             state = timeline.events.by_nids(conn, timeline.snapshots.state(conn, last.snapshot).values())
-            return [last.pdu, *(event.pdu for event in state.values())], [each.event_id for each in state.values()]
+            known = [last.pdu, *(event.pdu for event in state.values())]
+            # Our users' earlier memberships are in no state any more, but what the law resolves stands on them.
+            known += auth_chain_of(known, lambda cited: self.room.events.get(cited) or stored(conn, cited).pdu)
+            return known, [each.event_id for each in state.values()]
 
         events, state = await self.read(read)
         self.room.events.update({event.event_id: event for event in events})
