@@ -113,8 +113,17 @@ class Client:
         head = f"{method} {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{authorization}"
         if content is not None:
             head += f"Content-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
-        connection = await self._connection()
-        status, answer = await connection.ask(head.encode() + b"\r\n" + (content or b""))
+        request = head.encode() + b"\r\n" + (content or b"")
+        kept = self._kept()
+        connection = kept or await self._connect()
+        try:
+            status, answer = await connection.ask(request)
+        except ConnectionError:
+            # A server may close a connection that was idle at the very moment that it is used again: RFC 9112, 9.3.1.
+            if kept is None or method == "POST":
+                raise
+            connection = await self._connect()
+            status, answer = await connection.ask(request)
         if connection.open:
             self._idle.append(connection)
         return status, answer, connection.answered_at
@@ -126,11 +135,14 @@ class Client:
             raise RequestFailed(f"{method} {path[:100]}: {status} {answer[:200]!r}")
         return orjson.loads(answer), at
 
-    async def _connection(self) -> _Connection:
+    def _kept(self) -> _Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
                 return connection
+        return None
+
+    async def _connect(self) -> _Connection:
         _, connection = await asyncio.get_running_loop().create_connection(_Connection, self.host, self.port)
         return connection
 
