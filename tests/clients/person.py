@@ -12,8 +12,10 @@ import pytest
 from tests.support.world import PASSWORD
 
 PATIENCE_SECONDS = 45
-"""How long somebody waits for the other's deed to be shown; also for a client that lost the server to find it again,
-and for matrix-js-sdk, which holds its queue for 30 seconds when the echo of a thread's reply overtakes the answer to it."""
+"""How long somebody waits for the other's deed to be shown; also for a client that lost the server to find it again.
+
+matrix-js-sdk holds its queue for 30 seconds when the echo of a reply in a thread overtakes the answer to it.
+"""
 
 Seen = TypeVar("Seen")
 
