@@ -158,6 +158,22 @@ class Presence:
             return {"presence": str(PresenceState.OFFLINE)}
         return _content(PresenceState.OFFLINE, stored.status_msg, max(0, self._clock.now_ms() - stored.last_active_at))
 
+    def seen(self, user: UserNid) -> tuple[PresenceState, str | None] | None:
+        """Return state and status message of a user as others see them now, None where presence is turned off."""
+        if not self._enabled:
+            return None
+        person = self._people.get(user)
+        return (person.state, person.status_msg) if person is not None else (PresenceState.OFFLINE, None)
+
+    def changed(self, serial: int) -> list[UserID]:
+        """Return those whose presence has changed after a serial."""
+        found = []
+        for person in reversed(self._people.values()):
+            if person.serial <= serial:
+                break
+            found.append(person.user_id)
+        return found
+
     async def sync_begins(self, who: Requester, wanted: PresenceState) -> Device | None:
         """Show the user as `wanted` while their device syncs, and a little longer; `sync_ends` takes the result.
 
