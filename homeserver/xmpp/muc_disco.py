@@ -1,7 +1,5 @@
 """What a room is, and which rooms there are: https://xmpp.org/extensions/xep-0045.html#disco."""
 
-import base64
-
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
@@ -19,10 +17,11 @@ from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.disco import INFO, ITEMS, feature_elements, form
 from homeserver.xmpp.occupancy import MUC, OCCUPANT_ID, STANZA_ID, Occupancies
+from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.vcard import VCARD, picture
+from homeserver.xmpp.vcard import VCARD
 
 STABLE_ID = "http://jabber.org/protocol/muc#stable_id"
 SELF_PING = "http://jabber.org/protocol/muc#self-ping-optimization"
@@ -60,7 +59,8 @@ async def room_info(session: Session, iq: Element) -> Element:
     published = await session.services.db.read(lambda conn: rooms.is_published(conn, facts.nid))
     query = Element("query", INFO, None, identity)
     query.add(*feature_elements(_features(facts, published)))
-    query.add(form("http://jabber.org/protocol/muc#roominfo", _fields(facts)))
+    picture = await session.accounts.kept(Pictures).soon(facts.avatar_url)
+    query.add(form("http://jabber.org/protocol/muc#roominfo", _fields(facts, picture)))
     return stanzas.result(iq, query)
 
 
@@ -78,10 +78,11 @@ def _features(facts: RoomFacts, published: bool) -> list[str]:
     ]  # fmt: skip
 
 
-def _fields(facts: RoomFacts) -> list[tuple[str, list[str]]]:
+def _fields(facts: RoomFacts, picture: Picture | None) -> list[tuple[str, list[str]]]:
     levels = facts.levels
     may_invite = levels.invite <= levels.users_default
     may_change = levels.event_level("m.room.topic", is_state=True) <= levels.users_default
+    shown = [("muc#roominfo_avatarhash", [picture.sha1])] if picture is not None else []
     return [
         ("muc#roomconfig_roomname", [facts.name or ""]),
         ("muc#roominfo_description", [facts.view.topic or ""]),
@@ -91,6 +92,7 @@ def _fields(facts: RoomFacts) -> list[tuple[str, list[str]]]:
         ("muc#roomconfig_changesubject", ["1" if may_change else "0"]),
         ("muc#roomconfig_allowinvites", ["1" if may_invite else "0"]),
         ("muc#roomconfig_allowpm", ["none"]),
+        *shown,
     ]
 
 
@@ -98,20 +100,6 @@ async def room_items(session: Session, iq: Element) -> Element:
     """Tell no occupants: there is presence for that."""
     await look(session, iq)
     return stanzas.result(iq, Element("query", ITEMS))
-
-
-async def vcard(session: Session, iq: Element) -> Element:
-    """Return the picture of a room: https://xmpp.org/extensions/xep-0486.html."""
-    facts, _ = await look(session, iq)
-    card = Element("vCard", VCARD)
-    if facts.name:
-        card.add(Element("FN", VCARD, None, facts.name))
-    found = await picture(session.services, facts.view.text("m.room.avatar", "url"))
-    if found is not None:
-        kind, content = found
-        photo = Element("PHOTO", VCARD, None, Element("TYPE", VCARD, None, kind))
-        card.add(photo.add(Element("BINVAL", VCARD, None, base64.b64encode(content).decode())))
-    return stanzas.result(iq, card)
 
 
 async def occupant_info(session: Session, iq: Element) -> Element:
@@ -156,7 +144,6 @@ FEATURES: dict[Place, tuple[str, ...]] = {}
 HANDLERS: dict[Key, Handler] = {
     (Place.ROOM, Kind.GET, INFO, "query"): room_info,
     (Place.ROOM, Kind.GET, ITEMS, "query"): room_items,
-    (Place.ROOM, Kind.GET, VCARD, "vCard"): vcard,
     (Place.OCCUPANT, Kind.GET, INFO, "query"): occupant_info,
     (Place.ROOMS, Kind.GET, ITEMS, "query"): rooms_items,
 }

@@ -8,7 +8,7 @@ Source: https://xmpp.org/extensions/xep-0045.html
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -24,14 +24,16 @@ from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.model.receipts import ReceiptKind
 from homeserver.storage import memberships
 from homeserver.storage.database import current_position
-from homeserver.xmpp import past, room_facts
+from homeserver.xmpp import past, photos, room_facts
 from homeserver.xmpp.accounts import Account, Accounts, News
 from homeserver.xmpp.affiliations import Affiliation, Role, Standing, standing_of
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.nicks import Nicks, occupant_id, usual_nick
+from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.reading import CHAT_STATES
 from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.shows import Availability, availability
 from homeserver.xmpp.surroundings import KINDS, Around, gather, show, spoken_by_room
 from homeserver.xmpp.translate import MARKERS
 
@@ -44,6 +46,8 @@ MOST_SHOWN = 1000
 """Members of a room of whom presence is sent; of a larger one, those who spoke lately and those who have a say."""
 MOST_READERS = 50
 """Members of a room in which is told who has read what, and who types."""
+MOST_WATCHED = 200
+"""Members of a room in which is told who has come and gone, so to speak: of whom presence has another `<show/>`."""
 MOST_EVENTS = 1000
 LATELY = 200
 """Messages whose senders are shown in a large room."""
@@ -59,7 +63,12 @@ class Occupant:
     user_id: UserID
     user: UserNid
     display_name: str | None
+    avatar_url: str | None
     standing: Standing
+    availability: Availability = Availability()
+    """As it was told last."""
+    pictured: bool = False
+    """Whether they were shown with a picture; so that it is told when they have none any more."""
 
 
 class Hub:
@@ -78,8 +87,15 @@ class Hub:
         self.sessions: dict[Session, str] = {}
         """The sessions in the room, and the nick that each asked for."""
         self.lock = asyncio.Lock()
+        self.ephemeral = chats.services.live.ephemeral
+        """The serial up to which was looked who is how available."""
+        self.pictured = False
+        """Whether the room was shown with a picture."""
         self._chats = chats
         self._services = chats.services
+        self._pictures = chats.accounts.kept(Pictures)
+        self._awaited: set[tuple[UserID | None, str | None]] = set()
+        """Whose pictures are being looked for, and where; None is the room."""
 
     @staticmethod
     async def open(chats: Chats, jid: Jid, room: RoomNid) -> "Hub":
@@ -92,7 +108,7 @@ class Hub:
                 return None
             hub = Hub(chats, jid, facts, current_position(conn))
             for member in memberships.members(conn, room, [Membership.JOIN]):
-                hub.add(member.user_id, member.user, member.display_name)
+                hub.add(member.user_id, member.user, member.display_name, member.avatar_url)
             hub.choose_shown(conn)
             return hub
 
@@ -103,10 +119,11 @@ class Hub:
 
     # Who is there
 
-    def add(self, user_id: UserID, user: UserNid, display_name: str | None) -> None:
+    def add(self, user_id: UserID, user: UserNid, display_name: str | None, avatar_url: str | None) -> None:
         """Take in a member."""
         standing = standing_of(self.facts.levels, user_id, Membership.JOIN)
-        self.occupants[user_id] = Occupant(user_id, user, display_name, standing)
+        available = availability(self._chats.accounts, user)
+        self.occupants[user_id] = Occupant(user_id, user, display_name, avatar_url, standing, available)
         self.nicks.give(user_id, display_name)
 
     def choose_shown(self, conn: Connection) -> None:
@@ -146,7 +163,38 @@ class Hub:
             "from": str(address or self.address(user_id)),
             "type": "unavailable" if gone else None,
         }
-        return Element("presence", "jabber:client", attributes_of_stanza, user, occupant)
+        there = self.occupants.get(user_id) if not gone else None
+        shown = there.availability.elements() if there is not None and self._watches else ()
+        photo = self._photo(there) if there is not None else ()
+        return Element("presence", "jabber:client", attributes_of_stanza, *shown, user, occupant, *photo)
+
+    def _photo(self, occupant: Occupant) -> list[Element]:
+        """Return what tells of somebody's picture; one that is not known yet is told of once it is."""
+        picture = self._picture(occupant.user_id, occupant.avatar_url, lambda: self._show_again(occupant.user_id))
+        if picture is None and not (occupant.pictured and occupant.avatar_url is None):
+            return []
+        occupant.pictured = picture is not None
+        return [photos.update(picture)]
+
+    def _picture(self, of: UserID | None, url: str | None, then: Callable[[], None]) -> Picture | None:
+        """Return a picture if it is known; if not, look for it, and call `then` once if there is one."""
+
+        def looked(found: Picture | None) -> None:
+            self._awaited.discard((of, url))
+            if found is not None:
+                then()
+
+        if (of, url) in self._awaited:
+            return None
+        picture, known = self._pictures.known(url, looked)
+        if not known:
+            self._awaited.add((of, url))
+        return picture
+
+    def _show_again(self, user_id: UserID) -> None:
+        occupant = self.occupants.get(user_id)
+        if occupant is not None and user_id in self.shown:
+            self._present(occupant)
 
     def own_sessions(self, user_id: UserID) -> list[Session]:
         """Return a user's sessions in the room."""
@@ -178,6 +226,7 @@ class Hub:
                 session.send(message)
             session.send(self._subject())
             self.sessions[session] = asked
+            self._show_room([session])
 
     async def _history(self, session: Session, span: past.Span | None) -> list[Element]:
         services = self._services
@@ -212,8 +261,9 @@ class Hub:
 
     async def catch_up(self, until: int) -> None:
         """Tell everything up to a position that was not told yet."""
-        async with self.lock:
-            await self._catch_up(until)
+        if until > self.position:
+            async with self.lock:
+                await self._catch_up(until)
 
     async def _catch_up(self, until: int) -> None:
         if until <= self.position:
@@ -303,6 +353,39 @@ class Hub:
     def _tells_readers(self) -> bool:
         return self.facts.members_only and len(self.occupants) <= MOST_READERS
 
+    @property
+    def _watches(self) -> bool:
+        return len(self.occupants) <= MOST_WATCHED
+
+    def look(self, until: int) -> None:
+        """Tell whose presence in Matrix has become another one."""
+        since, self.ephemeral = self.ephemeral, max(self.ephemeral, until)
+        if self.ephemeral > since and self._watches:
+            for user_id in self._services.presence.changed(since):
+                self.look_at(user_id)
+
+    def look_at(self, user_id: UserID) -> None:
+        """Tell how available somebody is if that has changed."""
+        occupant = self.occupants.get(user_id)
+        if occupant is None or not self._watches:
+            return
+        before, occupant.availability = occupant.availability, availability(self._chats.accounts, occupant.user)
+        if occupant.availability != before and user_id in self.shown:
+            self._present(occupant)
+
+    def _show_room(self, sessions: Iterable[Session]) -> None:
+        """Tell of the room's own picture, as clients expect it that do not ask for `muc#roominfo_avatarhash`.
+
+        https://xmpp.org/extensions/xep-0486.html#presence
+        """
+        picture = self._picture(None, self.facts.avatar_url, lambda: self._show_room(list(self.sessions)))
+        if picture is None and not (self.pictured and self.facts.avatar_url is None):
+            return
+        self.pictured = picture is not None
+        stanza = Element("presence", "jabber:client", {"from": str(self.jid)}, photos.update(picture))
+        for session in sessions:
+            session.send(stanza.with_attributes(to=str(session.jid)))
+
     def _groupchat(self, user_id: UserID | None, stanza_id: str | None, parts: Iterable[Element]) -> Element:
         sender = self.jid if user_id is None else self.address(user_id)
         attributes = {"from": str(sender), "type": "groupchat", "id": stanza_id}
@@ -330,6 +413,8 @@ class Hub:
             # https://xmpp.org/extensions/xep-0045.html#roomconfig-notify
             status = Element("status", MUC_USER, {"code": "104"})
             self._broadcast(self._groupchat(None, None, [Element("x", MUC_USER, None, status)]), None)
+            if event.type == room_facts.AVATAR:
+                self._show_room(list(self.sessions))
 
     def _displayed(self, user_id: UserID, event_id: EventID) -> None:
         marker = Element("displayed", MARKERS, {"id": event_id})
@@ -346,14 +431,17 @@ class Hub:
         membership = event.content.get("membership")
         occupant = self.occupants.get(user_id)
         if membership == Membership.JOIN:
-            name = event.content.get("displayname")
-            display_name = name if isinstance(name, str) else None
+            name, url = event.content.get("displayname"), event.content.get("avatar_url")
+            display_name, avatar_url = (text if isinstance(text, str) else None for text in (name, url))
             if occupant is None:
-                self.add(user_id, event.sender_nid, display_name)
+                self.add(user_id, event.sender_nid, display_name, avatar_url)
                 self.shown.add(user_id)
                 self._present(self.occupants[user_id])
-            elif occupant.display_name != display_name:
-                self._rename(occupant, display_name)
+                return
+            changed, occupant.avatar_url = occupant.avatar_url != avatar_url, avatar_url
+            renamed = occupant.display_name != display_name and self._rename(occupant, display_name)
+            if changed and not renamed:
+                self._show_again(user_id)
         elif occupant is not None:
             self._gone(event, occupant, banned=membership == Membership.BAN)
 
@@ -362,18 +450,19 @@ class Hub:
         for session in self.own_sessions(occupant.user_id):
             session.send(self.presence(occupant.user_id, occupant.standing, *codes, 110))
 
-    def _rename(self, occupant: Occupant, display_name: str | None) -> None:
-        """https://xmpp.org/extensions/xep-0045.html#changenick."""
+    def _rename(self, occupant: Occupant, display_name: str | None) -> bool:
+        """Tell of another nick, if it is one: https://xmpp.org/extensions/xep-0045.html#changenick."""
         user_id, old = occupant.user_id, self.address(occupant.user_id)
         occupant.display_name = display_name
         nick = self.nicks.give(user_id, display_name)
         if nick == old.resource:
-            return
+            return False
         change = self.presence(user_id, occupant.standing, 303, gone=True, nick=nick, address=old)
         self._broadcast(change, None, but=user_id)
         for session in self.own_sessions(user_id):
             session.send(self.presence(user_id, occupant.standing, 303, 110, gone=True, nick=nick, address=old))
         self._present(occupant)
+        return True
 
     def _gone(self, event: Event, occupant: Occupant, *, banned: bool) -> None:
         """Somebody has left, was removed or banned: https://xmpp.org/extensions/xep-0045.html#kick and #ban."""
@@ -410,12 +499,14 @@ class Hub:
 
     def _broadcast(self, stanza: Element, sender: UserID | None, *, but: UserID | None = None) -> None:
         """Send something to all, but for the sessions of one user, and of those who ignore its sender."""
+        stanza.written()
+        ignored = self._services.account_data.known_ignored
         for session in list(self.sessions):
             if but is not None and session.who.user_id == but:
                 continue
-            if sender is not None and sender in (self._services.account_data.known_ignored(session.who.user) or ()):
+            if sender is not None and sender in (ignored(session.who.user) or ()):
                 continue
-            session.send(stanza.with_attributes(to=str(session.jid)))
+            session.send(stanza.addressed(session.full))
 
 
 @dataclass(slots=True)
@@ -470,6 +561,11 @@ class Occupancies:
         for hub in list(session.kept(_Place).hubs.values()):
             self.left(session, hub)
 
+    def look_at(self, user_id: UserID) -> None:
+        """Tell in all rooms how available somebody is, if that has changed."""
+        for hub in self._hubs.values():
+            hub.look_at(user_id)
+
     def count(self, session: Session) -> int:
         """Return in how many rooms a session is."""
         return len(session.kept(_Place).hubs)
@@ -484,6 +580,7 @@ class Occupancies:
         if hubs and news.ephemeral_until > news.ephemeral_since:
             typing = self._chats.services.typing.since(news.ephemeral_since, {hub.room for hub in hubs})
             for hub in hubs:
+                hub.look(news.ephemeral_until)
                 if hub.room in typing:
                     name = hub.jid.local or ""
                     now = set(typing[hub.room])

@@ -20,9 +20,11 @@ from federation.core.xmpp.jid import Jid
 from homeserver.errors import MatrixError
 from homeserver.model.presence import PresenceState
 from homeserver.services.presence import Device
-from homeserver.xmpp import roster
+from homeserver.xmpp import photos, roster
 from homeserver.xmpp.accounts import Account, News
 from homeserver.xmpp.addresses import Place
+from homeserver.xmpp.occupancy import Occupancies
+from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.router import Kind
 from homeserver.xmpp.session import Session
 
@@ -37,8 +39,8 @@ class Online:
     """What stands for a session among those that Matrix sees the user on."""
 
     device: Device | None = None
-    shown: set[Jid] = field(default_factory=set)
-    """Contacts who are shown to the session as being in Matrix."""
+    shown: dict[Jid, Mapping[str, Any]] = field(default_factory=dict)
+    """Contacts who are shown to the session as being in Matrix, and what their presence there is."""
 
 
 async def announce(session: Session, presence: Element) -> None:
@@ -54,10 +56,11 @@ async def announce(session: Session, presence: Element) -> None:
         raise StanzaError(StanzaCondition.BAD_REQUEST, "expected an address")
     session.priority = _priority(presence)
     first = session.presence is None
-    session.presence = presence.with_attributes(to=None)
+    session.presence = await photos.dressed(session, presence.with_attributes(to=None))
     await _tell_matrix(session, presence)
     contacts = await _contacts(session)
     _broadcast(session, session.presence, contacts)
+    session.accounts.kept(Occupancies).look_at(session.who.user_id)
     if first:
         _introduce(session, contacts)
         for tell in session.accounts.availability:
@@ -95,6 +98,16 @@ async def _go(session: Session, presence: Element) -> None:
     session.services.presence.sync_ends(session.kept(Online).device)
     session.kept(Online).device = None
     _broadcast(session, presence.with_attributes(to=None), await _contacts(session))
+    session.accounts.kept(Occupancies).look_at(session.who.user_id)
+
+
+async def picture_changed(account: Account) -> None:
+    """Say the user's picture in the presence of all their sessions if it is another one."""
+    for session in account.available():
+        presence = await photos.dressed_again(session)
+        if presence is not None and session.presence is not None:
+            session.presence = presence
+            _broadcast(session, presence, await _contacts(session))
 
 
 async def _tell_matrix(session: Session, presence: Element) -> None:
@@ -180,10 +193,8 @@ def _show(session: Session, jid: Jid, content: Mapping[str, Any]) -> None:
     state, shown = content.get("presence"), session.kept(Online).shown
     kind = "unavailable" if state == PresenceState.OFFLINE else None
     if kind is None:
-        shown.add(jid)
-    elif jid in shown:
-        shown.discard(jid)
-    else:
+        shown[jid] = content
+    elif shown.pop(jid, None) is None:
         return
     presence = stanzas.presence(session.jid, from_=jid.with_resource(MATRIX), type_=kind)
     if state == PresenceState.UNAVAILABLE:
@@ -191,6 +202,15 @@ def _show(session: Session, jid: Jid, content: Mapping[str, Any]) -> None:
     status = content.get("status_msg")
     if isinstance(status, str) and status:
         presence.add(Element("status", namespaces.CLIENT, {}, status))
+
+    def found(picture: Picture | None) -> None:
+        if picture is not None and shown.get(jid) is content:
+            _show(session, jid, content)
+
+    if kind is None:
+        picture, known = session.accounts.kept(Pictures).known(content.get("avatar_url"), found)
+        if known:
+            presence.add(photos.update(picture))
     session.send(presence)
 
 

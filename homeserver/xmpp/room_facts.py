@@ -14,6 +14,7 @@ from homeserver.services import Services
 from homeserver.services.room_views import RoomView
 
 POWER_LEVELS = "m.room.power_levels"
+AVATAR = "m.room.avatar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class RoomFacts:
     def name(self) -> str | None:
         """The room's name."""
         return self.view.text("m.room.name", "name")
+
+    @property
+    def avatar_url(self) -> str | None:
+        """The content URI of the room's picture."""
+        return self.view.text(AVATAR, "url")
 
     @property
     def topic(self) -> Event | None:

@@ -13,7 +13,7 @@ from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.stanza import PRESENCE
-from homeserver.xmpp import direct, presence, roster
+from homeserver.xmpp import direct, photos, presence, roster
 from homeserver.xmpp.accounts import Account, News
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.router import Kind
@@ -29,7 +29,7 @@ async def to_user(session: Session, stanza: Element) -> None:
     if peer is None:
         raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
     if kind in DIRECTED:
-        account = session.accounts.at(to)
+        stanza, account = photos.directed(session, stanza), session.accounts.at(to)
         for theirs in account.available() if account is not None else ():
             if to.is_bare or theirs.jid == to:
                 theirs.send(stanza.with_attributes(to=str(theirs.jid)))
