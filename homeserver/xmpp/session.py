@@ -57,6 +57,7 @@ class Session:
         self.who = who
         self.token = token
         self.jid = jid
+        self.full = str(jid)
         self.address = address
         """Where the client connects from."""
         self.presence: Element | None = None
@@ -92,7 +93,7 @@ class Session:
         if self.ended:
             return
         if element.name in stanzas.KINDS and "to" not in element.attributes:
-            element = element.with_attributes(to=str(self.jid))
+            element = element.addressed(self.full)
         if self.filter is None:
             self.send_now(element)
         else:

@@ -13,6 +13,8 @@ _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"
 _KEPT = {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 _in_text = re.compile("[&<>\r]").sub
 _in_attribute = re.compile("[&<>\"'\t\n\r]").sub
+# What most texts are: nothing to be escaped, and nothing that XML cannot carry.
+_plain = re.compile("[ !#-%(-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*").fullmatch
 # https://www.w3.org/TR/xml/#charsets: what XML cannot carry, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -23,7 +25,7 @@ class Element:
     An attribute with a namespace has the key `{namespace}name`, and `xml:lang` that very key.
     """
 
-    __slots__ = ("attributes", "children", "name", "namespace")
+    __slots__ = ("_inside", "attributes", "children", "name", "namespace")
 
     def __init__(
         self,
@@ -37,6 +39,8 @@ class Element:
         self.namespace = namespace
         self.attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
         self.children: list[Child] = list(children)
+        self._inside: str | None = None
+        """The children as XML, once they are `written`."""
 
     def __eq__(self, other: object) -> bool:
         """Compare everything; prefixes do not matter, they are not kept."""
@@ -82,13 +86,31 @@ class Element:
 
     def add(self, *children: Child) -> "Element":
         """Append children, and return the element itself."""
+        self._inside = None
         self.children.extend(children)
         return self
 
     def with_attributes(self, **changed: str | None) -> "Element":
         """Return a copy with other attributes, which shares the children; None takes one away. `from_` means `from`."""
         named = {key.rstrip("_"): value for key, value in changed.items()}
-        return Element(self.name, self.namespace, {**self.attributes, **named}, *self.children)
+        copy = Element(self.name, self.namespace, {**self.attributes, **named}, *self.children)
+        copy._inside = self._inside
+        return copy
+
+    def addressed(self, to: str) -> "Element":
+        """Return a copy with another `to`, which shares the children, and what is `written` of them."""
+        copy = Element(self.name, self.namespace)
+        copy.attributes = {**self.attributes, "to": to}
+        copy.children = self.children.copy()
+        copy._inside = self._inside
+        return copy
+
+    def written(self) -> "Element":
+        """Write the children for all copies that are made of it; they are not to be changed any more."""
+        parts: list[str] = []
+        _write_children(self, parts)
+        self._inside = "".join(parts)
+        return self
 
     def with_children(self, children: Iterable[Child]) -> "Element":
         """Return a copy with other children."""
@@ -120,16 +142,24 @@ def _write(element: Element, default: str, parts: list[str]) -> None:
         parts.append("/>")
         return
     parts.append(">")
-    for child in element.children:
-        if isinstance(child, str):
-            parts.append(_in_text(_escape, _FORBIDDEN.sub("\ufffd", child)))
-        else:
-            _write(child, element.namespace, parts)
+    if element._inside is None:
+        _write_children(element, parts)
+    else:
+        parts.append(element._inside)
     parts.append(f"</{element.name}>")
 
 
+def _write_children(element: Element, parts: list[str]) -> None:
+    for child in element.children:
+        if isinstance(child, str):
+            text = child if _plain(child) else _in_text(_escape, _FORBIDDEN.sub("\ufffd", child))
+            parts.append(text)
+        else:
+            _write(child, element.namespace, parts)
+
+
 def _quoted(text: str) -> str:
-    return _in_attribute(_escape, _FORBIDDEN.sub("\ufffd", text))
+    return text if _plain(text) else _in_attribute(_escape, _FORBIDDEN.sub("\ufffd", text))
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -38,6 +38,7 @@ class Limits:
     tag_bytes: int = 16384
     depth: int = 64
     elements: int = 4096
+    """Of one stanza; and stanzas that come in one piece, for the smallest takes a hundred times its bytes in memory."""
     attributes: int = 128
     """Of one element."""
 
@@ -134,6 +135,8 @@ class Parser:
                 raise self._fail(StreamCondition.POLICY_VIOLATION, "the stanza is too large")
             if self._fed - self._expat.CurrentByteIndex > self.limits.tag_bytes:
                 raise self._fail(StreamCondition.POLICY_VIOLATION, "a tag is too large")
+            if len(self._found) > self.limits.elements:
+                raise self._fail(StreamCondition.POLICY_VIOLATION, "too much comes at once")
         return self.rest()
 
     def rest(self) -> list[Parsed]:

@@ -32,6 +32,19 @@ def test_copies_share_what_they_do_not_change() -> None:
     assert message.with_children(["x"]).children == ["x"]
 
 
+def test_what_goes_to_many_is_written_once() -> None:
+    message = Element("message", "jabber:client", {"from": "a", "to": "b"}, "<", BODY).written()
+    for copy in (message.addressed("c"), message.with_attributes(to="c")):
+        assert serialise(copy) == "<message from='a' to='c'>&lt;<body>hi</body></message>"
+        assert copy.children == message.children
+    assert serialise(Element("x", "urn:x", {}, message)) == (
+        "<x xmlns='urn:x'><message xmlns='jabber:client' from='a' to='b'>&lt;<body>hi</body></message></x>"
+    )
+    assert serialise(message.addressed("c").add("!")) == "<message from='a' to='c'>&lt;<body>hi</body>!</message>"
+    assert serialise(message) == "<message from='a' to='b'>&lt;<body>hi</body></message>"
+    assert serialise(Element("presence").written()) == "<presence/>"
+
+
 def test_elements_are_equal_by_what_they_hold_and_found_by_which_they_are() -> None:
     assert Element("a") == Element("a")
     assert Element("a") != Element("b")

@@ -63,6 +63,7 @@ def test_whitespace_between_stanzas_keeps_the_connection_alive_for_ever() -> Non
         (b"<a " + b" ".join(b"a%d=''" % n for n in range(200)) + b"/>", StreamCondition.POLICY_VIOLATION),
         (b"<a b='" + b">" * 20000, StreamCondition.POLICY_VIOLATION),
         (b"<a>" + b"x" * 300000, StreamCondition.POLICY_VIOLATION),
+        (b"<a/>" * 10000, StreamCondition.POLICY_VIOLATION),
     ],
 )
 def test_what_may_not_be_sent_ends_the_stream(data: bytes, condition: StreamCondition) -> None:
