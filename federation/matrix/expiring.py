@@ -43,6 +43,10 @@ class Expiring(Generic[K, V]):
         known = self._known.get(key)
         return None if known is None else known[0]
 
+    def forget(self, key: K) -> None:
+        """Fetch the value of a key again when it is wanted next."""
+        self._known.pop(key, None)
+
     async def close(self) -> None:
         """End what is being fetched."""
         tasks = list(self._fetching.values())

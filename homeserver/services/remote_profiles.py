@@ -26,6 +26,10 @@ class RemoteProfiles:
         """Return a user's profile as their server tells it. Raises `NotFound`, `Forbidden` or `OtherServerFailed`."""
         return await self._kept.get(user_id)
 
+    def forget(self, user_id: UserID) -> None:
+        """Ask again the next time: it is known that the profile has changed."""
+        self._kept.forget(user_id)
+
     async def _ask(self, user_id: UserID) -> tuple[Mapping[str, Any], float]:
         with asking(server_of(user_id)):
             answer = await self._client.query_profile(server_of(user_id), user_id)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from federation.core.events.content import Membership
 from federation.core.ids import ServerName, UserID
 from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.model.profiles import PublicNames
 from homeserver.model.rooms import Member, RoomMembership
 from homeserver.storage.database import Hot, Write, among, numbers, one_of, texts, upsert
 from homeserver.storage.schema.accounts import users
@@ -241,3 +242,17 @@ def near(conn: Connection, user: UserNid, others: Iterable[UserNid]) -> set[User
         .where(one_of(theirs.c.user, others))
     )
     return {UserNid(nid) for nid in conn.execute(query).scalars()}
+
+
+def names_near(conn: Connection, user: UserNid, others: Iterable[UserNid]) -> dict[UserNid, PublicNames]:
+    """Return name and picture of some users as they said them last in a room that a user is joined to, too."""
+    theirs = memberships.alias()
+    joined = str(Membership.JOIN)
+    query = (
+        sa.select(theirs.c.user, theirs.c.display_name, theirs.c.avatar_url)
+        .join(memberships, memberships.c.room == theirs.c.room)
+        .where(memberships.c.user == user, memberships.c.membership == joined, theirs.c.membership == joined)
+        .where(one_of(theirs.c.user, others))
+        .order_by(theirs.c.position)
+    )
+    return {UserNid(nid): PublicNames(name, avatar) for nid, name, avatar in conn.execute(query)}

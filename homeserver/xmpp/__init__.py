@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from federation.core.xmpp.element import Element
 from homeserver.xmpp import (
     archive,
+    avatars,
     blocking,
     bookmarks,
     carbons,
@@ -78,7 +79,14 @@ BEGUN: Sequence[Hook] = (deliveries.begun,)
 ENDED: Sequence[Hook] = (presence.ended, resumption.ended, deliveries.ended)
 """When a session has ended for good: not when only its connection broke and it can be resumed."""
 
-NEWS: Sequence[OnNews] = (subscriptions.news, presence.news, blocking.news, deliveries.news, bookmarks.news)
+NEWS: Sequence[OnNews] = (
+    subscriptions.news,
+    presence.news,
+    blocking.news,
+    deliveries.news,
+    bookmarks.news,
+    avatars.news,
+)
 """When something has changed for a user who has sessions here."""
 
 AVAILABILITY: Sequence[Hook] = (deliveries.availability, pubsub.availability)

@@ -7,6 +7,7 @@ that the server itself fills; everything else is kept as it was published.
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from federation.core.ids import UserID
 from federation.core.xmpp import stanza as stanzas
 from federation.core.xmpp.element import Element, serialise
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
@@ -15,7 +16,7 @@ from federation.core.xmpp.xml import AFTER_LOGIN, parse_frame
 from homeserver.errors import NotFound
 from homeserver.model.nids import UserNid
 from homeserver.services.pep import DEFAULTS, Mismatch
-from homeserver.xmpp import bookmarks, interests, roster
+from homeserver.xmpp import avatars, bookmarks, interests, roster
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.disco import form
 from homeserver.xmpp.eventing import EVENT, event, send
@@ -36,16 +37,41 @@ Items = Sequence[tuple[str, Element]]
 
 @dataclass(frozen=True, slots=True)
 class OwnNode:
-    """A node that the server fills, for the user alone."""
+    """A node that the server fills."""
 
     read: Callable[[Session], Awaitable[Items]]
     publish: Callable[[Session, str, Element], Awaitable[None]]
     retract: Callable[[Session, str], Awaitable[None]]
+    of_other: Callable[[Session, UserID], Awaitable[Items]] | None = None
+    """Returns another user's items; without, the node is for the user alone."""
+    introduced: bool = True
+    """Whether a client that comes is told of the items at once."""
+
+    @property
+    def access(self) -> str:
+        """The node's access model."""
+        return "whitelist" if self.of_other is None else "open"
+
+    def allows(self, options: Mapping[str, str]) -> bool:
+        """Return whether a node is as a client wants it: what everybody may see was never only for contacts."""
+        wanted = options.get("pubsub#access_model", self.access)
+        return wanted == self.access or (self.of_other is not None and wanted in ("presence", "roster"))
+
+
+def _public(
+    read: Callable[[Session, UserID], Awaitable[Items]],
+    publish: Callable[[Session, str, Element], Awaitable[None]],
+    retract: Callable[[Session, str], Awaitable[None]],
+) -> OwnNode:
+    return OwnNode(lambda session: read(session, session.who.user_id), publish, retract, read, introduced=False)
 
 
 NODES: Mapping[str, OwnNode] = {
     bookmarks.NODE: OwnNode(bookmarks.read, bookmarks.publish, bookmarks.retract),
     bookmarks.LEGACY: OwnNode(bookmarks.read_legacy, bookmarks.publish_legacy, bookmarks.retract_legacy),
+    avatars.DATA: _public(avatars.read_data, avatars.publish_data, avatars.retract_data),
+    avatars.METADATA: _public(avatars.read_metadata, avatars.publish_metadata, avatars.retract_metadata),
+    avatars.NICK: _public(avatars.read_nick, avatars.publish_nick, avatars.retract_nick),
 }
 
 
@@ -65,25 +91,31 @@ async def get(session: Session, iq: Element) -> Element:
 
 
 async def _items(session: Session, iq: Element, node: str, wanted: list[str] | None, limit: int | None) -> Items:
+    own = NODES.get(node)
     if session.place_of(iq) is Place.ACCOUNT:
-        own = NODES.get(node)
         if own is not None:
-            items = [each for each in await own.read(session) if wanted is None or each[0] in wanted]
-            return items[-limit:] if limit else items
+            return _chosen(await own.read(session), wanted, limit)
         found = await session.services.pep.find(session.who.user, node, wanted, limit)
     else:
         owner = Jid.parse(iq.attributes["to"])
         user_id = session.addresses.user(owner)
+        if own is not None and own.of_other is not None and user_id is not None:
+            return _chosen(await own.of_other(session, user_id), wanted, limit)
         user = (
             await session.services.db.read(lambda conn: session.services.history.names.user(conn, user_id))
             if user_id is not None
             else None
         )
-        if user is None or node in NODES:
+        if user is None or own is not None:
             raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
         found = await session.services.pep.find(user, node, wanted, limit)
         await _check_may_read(session, owner, found.config["pubsub#access_model"])
     return [(name, parse_frame(payload, AFTER_LOGIN)) for name, payload in found.items]
+
+
+def _chosen(items: Items, wanted: list[str] | None, limit: int | None) -> Items:
+    found = [each for each in items if wanted is None or each[0] in wanted]
+    return found[-limit:] if limit else found
 
 
 async def _check_may_read(session: Session, owner: Jid, access: str) -> None:
@@ -120,7 +152,7 @@ async def _publish(session: Session, iq: Element, publish: Element, options: Map
         names.append(name)
         own = NODES.get(node)
         if own is not None:
-            if options.get("pubsub#access_model", "whitelist") != "whitelist":
+            if not own.allows(options):
                 return _mismatch(iq)
             await own.publish(session, name, payload)
             continue
@@ -165,8 +197,10 @@ async def configuration(session: Session, iq: Element) -> Element:
     if asked is None:
         raise StanzaError(StanzaCondition.FEATURE_NOT_IMPLEMENTED)
     node = _node(asked)
-    if node in NODES:
-        config: Mapping[str, str] = {**DEFAULTS, "pubsub#access_model": "whitelist", "pubsub#max_items": "max"}
+    own = NODES.get(node)
+    if own is not None:
+        most = "max" if own.of_other is None else "1"
+        config: Mapping[str, str] = {**DEFAULTS, "pubsub#access_model": own.access, "pubsub#max_items": most}
     else:
         config = (await session.services.pep.find(session.who.user, node, limit=1)).config
     shown = form(CONFIG, [(name, [value]) for name, value in config.items()], type_="form")
@@ -179,9 +213,11 @@ async def own(session: Session, iq: Element) -> Element:
     asked = stanzas.payload_of(iq)
     configure, delete = asked.find("configure"), asked.find("delete")
     if configure is not None:
-        if _node(configure) in NODES:
-            raise StanzaError(StanzaCondition.NOT_ALLOWED)
-        await session.services.pep.configure(session.who, _node(configure), _options(configure))
+        filled, options = NODES.get(_node(configure)), _options(configure)
+        if filled is None:
+            await session.services.pep.configure(session.who, _node(configure), options)
+        elif not filled.allows(options):
+            raise StanzaError(StanzaCondition.NOT_ALLOWED, "This node is as it is")
     elif delete is not None:
         await session.services.pep.delete(session.who, _node(delete))
     else:
@@ -209,7 +245,7 @@ async def availability(session: Session) -> None:
 
 async def _introduce(session: Session) -> None:
     new = await interests.learn(session)
-    for node in new & NODES.keys():
+    for node in (node for node in new & NODES.keys() if NODES[node].introduced):
         for name, payload in await NODES[node].read(session):
             send([session], node, event(node, [Element("item", EVENT, {"id": name}, payload)]), session.jid.bare)
     owners = [session.jid.bare, *(Jid.parse(item.jid) for item in await roster.contacts(session))]
@@ -218,12 +254,17 @@ async def _introduce(session: Session) -> None:
     known = await session.services.db.read(lambda conn: names.user_nids(conn, users))
     for user_id, user in known.items():
         await _tell_last(session, users[user_id], user, new)
+    await avatars.introduce(session, new)
 
 
 async def _tell_last(session: Session, owner: Jid, user: UserNid, wanted: frozenset[str]) -> None:
     """Tell a session the newest item of those nodes of somebody that it wants to hear of."""
     for node, config in (await session.services.pep.nodes(user)).items():
-        if node not in wanted or (owner != session.jid.bare and config["pubsub#access_model"] == "whitelist"):
+        if (
+            node not in wanted
+            or node in NODES
+            or (owner != session.jid.bare and config["pubsub#access_model"] == "whitelist")
+        ):
             continue
         try:
             found = await session.services.pep.find(user, node, limit=1)
@@ -262,7 +303,12 @@ _FEATURES = (
     "last-published", "auto-subscribe", "filtered-notifications", "access-open", "access-presence", "access-whitelist",
 )  # fmt: skip
 FEATURES: dict[Place, tuple[str, ...]] = {
-    Place.ACCOUNT: (PUBSUB, *(f"{PUBSUB}#{feature}" for feature in _FEATURES), *bookmarks.FEATURES)
+    Place.ACCOUNT: (
+        PUBSUB,
+        *(f"{PUBSUB}#{feature}" for feature in _FEATURES),
+        *bookmarks.FEATURES,
+        *avatars.FEATURES,
+    )
 }
 HANDLERS: dict[Key, Handler] = {
     (Place.ACCOUNT, Kind.GET, PUBSUB, "pubsub"): get,

@@ -1,6 +1,7 @@
 """The XMPP door as a whole: built once, started and stopped with the server."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -11,7 +12,7 @@ from federation.core.xmpp.stream import Settings
 from homeserver import xmpp
 from homeserver.http.routing import Routes
 from homeserver.services import Services
-from homeserver.xmpp import uploads
+from homeserver.xmpp import avatars, uploads
 from homeserver.xmpp.accounts import Accounts
 from homeserver.xmpp.addresses import Addresses
 from homeserver.xmpp.allocation import keep_large_blocks_apart
@@ -39,6 +40,7 @@ class XmppServer:
         self.addresses = Addresses.of(parse_server_name(services.config.server_name))
         router = Router(xmpp.MODULES, xmpp.IDENTITIES)
         self.accounts = Accounts(services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS, xmpp.AVAILABILITY)
+        services.profiles.on_change.append(partial(avatars.profile_changed, self.accounts))
         settings = Settings(
             self.addresses.domain,
             (*xmpp.STREAM_FEATURES, capabilities(router, services.config.support)),

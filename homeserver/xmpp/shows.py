@@ -37,6 +37,10 @@ class Availability(NamedTuple):
         ]
 
 
+UNKNOWN = Availability()
+"""Where nothing is told of who is there."""
+
+
 def availability(accounts: Accounts, user: UserNid) -> Availability:
     """Return how available a user is."""
     account = accounts.of_user(user)
@@ -45,7 +49,7 @@ def availability(accounts: Accounts, user: UserNid) -> Availability:
         return min(said, key=lambda one: (-one[0], _ORDER.index(one[1].show)))[1]
     seen = accounts.services.presence.seen(user)
     if seen is None:
-        return Availability()
+        return UNKNOWN
     state, status = seen
     return Availability(_OF_MATRIX[state], status if state is not PresenceState.OFFLINE else None)
 
