@@ -110,6 +110,16 @@ PROBES: dict[str, tuple[str, str] | None] = {
 """What tries a feature; None for those that are tried by what happens in a room, below."""
 
 
+OF = {
+    ("hs1", "vcard-temp"): "alice@hs1",
+    ("hs1", "jabber:iq:roster"): "alice@hs1",
+    ("hs1", "urn:xmpp:blocking"): "alice@hs1",
+    ("hs1", "jabber:iq:private"): "alice@hs1",
+    ("rooms.hs1", "vcard-temp"): "tea@rooms.hs1",
+}
+"""Of whom the server tells that they have something, by the address that tells of it."""
+
+
 async def asks(client: RawClient, to: str, kind: str, payload: str) -> Element:
     """Ask; return the answer."""
     said = await client.asks(payload, kind=kind, to=to)
@@ -134,9 +144,7 @@ async def check(client: RawClient, to: str) -> set[str]:
         if probe is None:
             others.add(feature)
             continue
-        # A profile is a user's, and a roster: the server tells that it has such a thing.
-        target = "alice@hs1" if to == "hs1" and feature in ("vcard-temp", "jabber:iq:roster", "urn:xmpp:blocking",
-                                                            "jabber:iq:private") else to  # fmt: skip
+        target = OF.get((to, feature), to)
         answer = await asks(client, target, *probe)
         error = answer.find("error")
         if error is not None:
