@@ -22,6 +22,12 @@ IDLE_SECONDS = 600.0
 WAKES_AT_ONCE = 20
 """Feeds that are woken in one round of the event loop; others' requests are served between the rounds."""
 
+GATHER_SECONDS = 0.5
+"""How long changes of presence are gathered before those who wait are woken.
+
+When hundreds come into a room at once, each of them is so woken a few times, not hundreds of times.
+"""
+
 LoadRooms = Callable[[UserNid], Awaitable[tuple[int, set[RoomNid]]]]
 """Reads the rooms that a user has joined, and the position at which that was so."""
 
@@ -82,6 +88,7 @@ class Live:
         self._by_room: dict[RoomNid, set[Feed]] = {}
         self._to_wake: deque[Feed] = deque()
         self._waking = False
+        self._to_wake_soon: set[Feed] = set()
 
     @property
     def waiting(self) -> int:
@@ -193,12 +200,18 @@ class Live:
             self._wake(feed)
 
     def ring_users_ephemeral(self, users: Iterable[UserNid]) -> None:
-        """Presence has changed for these users to see; call after taking `next_ephemeral`."""
+        """Presence has changed for these users to see; call after taking `next_ephemeral`.
+
+        A sync that begins now tells of it; who waits already is woken a little later.
+        """
         for user in users:
             feed = self._feeds.get(user)
             if feed is not None:
                 feed.newest_ephemeral = self.ephemeral
-                self._wake(feed)
+                if feed.waiters:
+                    if not self._to_wake_soon:
+                        asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wake_gathered)
+                    self._to_wake_soon.add(feed)
 
     def online_in(self, room: RoomNid) -> Iterable[UserNid]:
         """Return the users in a room that have a feed: those who can be told at all."""
@@ -223,6 +236,11 @@ class Live:
             if not self._waking:
                 self._waking = True
                 asyncio.get_running_loop().call_soon(self._wake_some)
+
+    def _wake_gathered(self) -> None:
+        feeds, self._to_wake_soon = self._to_wake_soon, set()
+        for feed in feeds:
+            self._wake(feed)
 
     def _wake_some(self) -> None:
         for _ in range(min(WAKES_AT_ONCE, len(self._to_wake))):
