@@ -117,6 +117,8 @@ class Session:
 
     async def ask(self, payload: Element, *, from_: Jid | None = None, type_: str = "get") -> Element:
         """Send an iq to the client and return its answer, a result or an error. Raises TimeoutError."""
+        if self.ended:
+            raise TimeoutError
         name = self.services.ids.letters(12)
         future: asyncio.Future[Element] = asyncio.get_running_loop().create_future()
         self._asked[name] = (from_, future)

@@ -267,7 +267,7 @@ async def test_a_contact_in_matrix_is_shown_as_being_there(world: World, alice: 
 async def test_what_can_wait_waits_while_nobody_looks(world: World, alice: User) -> None:
     async with bound(world, "alice", "one") as one, bound(world, "alice", "two") as two:
         await one.says("<presence/>")
-        await one.hears("<presence[^>]*/>")
+        await one.hears("</presence>")
         await one.says("<inactive xmlns='urn:xmpp:csi:0'/><inactive xmlns='urn:xmpp:csi:0'/>")
         await one.asks("<ping xmlns='urn:xmpp:ping'/>")
         for status in "ab":
@@ -304,7 +304,7 @@ async def test_a_user_who_logs_in_from_too_many_places_loses_the_oldest(
 async def test_to_subscribe_begins_a_direct_chat(world: World, alice: User, bob: User) -> None:
     async with bound(world, "alice") as client:
         await client.says("<presence/>")
-        await client.hears("<presence[^>]*/>")
+        await client.hears("</presence>")
         await asks_own(client, "<query xmlns='jabber:iq:roster'/>")
         await client.says("<presence type='subscribe' to='bob@hs1'/>")
         # Bob has not accepted: he is asked, and not seen.
