@@ -10,12 +10,14 @@ from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.model.nids import RoomNid
+from homeserver.model.profiles import DISPLAY_NAME
 from homeserver.services.public_rooms import Filter
 from homeserver.storage import memberships, rooms
 from homeserver.xmpp import archive, room_facts
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.disco import INFO, ITEMS, feature_elements, form
+from homeserver.xmpp.nicks import Nicks, usual_nick
 from homeserver.xmpp.occupancy import MUC, OCCUPANT_ID, STANZA_ID, Occupancies
 from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.room_facts import RoomFacts
@@ -27,6 +29,8 @@ STABLE_ID = "http://jabber.org/protocol/muc#stable_id"
 SELF_PING = "http://jabber.org/protocol/muc#self-ping-optimization"
 MODERATE = "urn:xmpp:message-moderate:1"
 RETRACT = "urn:xmpp:message-retract:1"
+OWN_NICK = "x-roomuser-item"
+"""The node of a room that tells somebody their own nick: https://xmpp.org/extensions/xep-0045.html#reservednick."""
 MOST_LISTED = 100
 
 
@@ -53,8 +57,13 @@ async def look(session: Session, iq: Element) -> tuple[RoomFacts, Membership | N
 
 
 async def room_info(session: Session, iq: Element) -> Element:
-    """Tell what a room is."""
-    facts, _ = await look(session, iq)
+    """Tell what a room is, or what the user is called in it. Raises `StanzaError`."""
+    facts, membership = await look(session, iq)
+    node = stanzas.payload_of(iq).get("node")
+    if node == OWN_NICK:
+        return await _own_nick(session, iq, facts, membership)
+    if node is not None:
+        raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
     identity = Element("identity", INFO, {"category": "conference", "type": "text", "name": facts.name or _name(facts)})
     published = await session.services.db.read(lambda conn: rooms.is_published(conn, facts.nid))
     query = Element("query", INFO, None, identity)
@@ -62,6 +71,22 @@ async def room_info(session: Session, iq: Element) -> Element:
     picture = await session.accounts.kept(Pictures).soon(facts.avatar_url)
     query.add(form("http://jabber.org/protocol/muc#roominfo", _fields(facts, picture)))
     return stanzas.result(iq, query)
+
+
+async def _own_nick(session: Session, iq: Element, facts: RoomFacts, membership: Membership | None) -> Element:
+    """Tell by which nick the room knows the user, or is going to: it is reserved, since nicks are display names."""
+    services, who = session.services, session.who
+    hub = session.accounts.kept(Occupancies).of(session, Jid.parse(iq.attributes["to"]))
+    if hub is not None:
+        nick = hub.nicks.of(who.user_id)
+    elif membership is Membership.JOIN:
+        members = await services.room_state.joined_members(who, facts.room_id)
+        nick = Nicks((member.user_id, member.display_name) for member in members).of(who.user_id)
+    else:
+        name = (await services.profiles.local(who.user_id)).get(DISPLAY_NAME)
+        nick = usual_nick(name if isinstance(name, str) else None, who.user_id)
+    identity = Element("identity", INFO, {"category": "conference", "type": "text", "name": nick})
+    return stanzas.result(iq, Element("query", INFO, {"node": OWN_NICK}, identity))
 
 
 def _name(facts: RoomFacts) -> str:
