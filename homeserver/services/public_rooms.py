@@ -21,6 +21,11 @@ from homeserver.storage.database import Database, Write
 USUAL_PAGE = 100
 LARGEST_PAGE = 500
 
+FIRST: str | None = None
+"""The token of the first page."""
+LAST = "p0_999999999999999"
+"""The token of the last page: before all that could come after it."""
+
 _token = re.compile(r"([np])(\d{1,15})_(\d{1,15})").fullmatch
 
 
@@ -135,6 +140,16 @@ class PublicRooms:
             if not term or any(term in text.casefold() for text in texts if text is not None):
                 found.append((joined, nid))
         return found
+
+
+def after(joined: int, room: RoomNid) -> str:
+    """Return the token of the page after a room that has so many members."""
+    return _format("n", (-joined, room))
+
+
+def before(token: str) -> str:
+    """Return the token of the page before the room that a token of `after` names."""
+    return f"p{token[1:]}"
 
 
 def _parse(token: str) -> tuple[bool, tuple[int, int]]:

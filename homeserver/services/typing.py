@@ -146,7 +146,8 @@ class Typing:
             return False
         typing[user_id] = end
         heappush(self._due, (end, room, user_id))
-        if self._timer is None:
+        # Who is to end before all others must not wait for the one whose turn it was.
+        if self._timer is None or self._due[0][0] == end:
             self._wait()
         if new:
             self._count += 1
@@ -166,6 +167,8 @@ class Typing:
         self._live.ring_room_ephemeral(room)
 
     def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         seconds = max(0.0, self._due[0][0] - self._clock.monotonic())
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
 

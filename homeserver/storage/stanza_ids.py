@@ -52,8 +52,12 @@ def same(conn: Connection, room: RoomNid, sender: UserNid, wanted: str, content:
     return EventNid(found) if found is not None else None
 
 
-def in_rooms(conn: Connection, rooms: Iterable[RoomNid], wanted: str) -> EventNid | None:
-    """Return the newest event of these rooms that was sent with an ID."""
+def in_rooms(
+    conn: Connection, rooms: Iterable[RoomNid], wanted: str, *, sender: UserNid | None = None
+) -> EventNid | None:
+    """Return the newest event of these rooms (and of a sender) that was sent with an ID."""
     query = sa.select(stanza_ids.c.event).where(one_of(stanza_ids.c.room, rooms), stanza_ids.c.stanza_id == wanted)
+    if sender is not None:
+        query = query.where(stanza_ids.c.sender == sender)
     found = conn.execute(query.order_by(stanza_ids.c.event.desc()).limit(1)).scalar_one_or_none()
     return EventNid(found) if found is not None else None

@@ -12,14 +12,29 @@ from federation.core.ids import EventID, RoomID, ServerName, UserID
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from homeserver.model.events import Event
 from homeserver.model.media import MediaID
-from homeserver.model.nids import EventNid, RoomNid
+from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.model.receipts import ReceiptKind
 from homeserver.services.receipts import Mark
 from homeserver.storage import chat_archive, media
 from homeserver.xmpp.chats import FILES, Chats
-from homeserver.xmpp.reading import Act, Displayed, React, Received, Retract, Say, Types, answering, edited
+from homeserver.xmpp.reading import (
+    Act,
+    Displayed,
+    React,
+    Received,
+    Retract,
+    Say,
+    Types,
+    answering,
+    edited,
+    text_content,
+    threaded,
+)
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.surroundings import KINDS, replaced
 
+LONGEST_NUMBER = 18
+"""Digits of the number of an event."""
 _KINDS = {"image": "m.image", "video": "m.video", "audio": "m.audio"}
 
 
@@ -33,6 +48,7 @@ class Scene:
     rooms: Sequence[RoomNid]
     """The rooms in which what it is about may be: for two people there may be several."""
     mentions: Sequence[UserID] = ()
+    mentions_all: bool = False
 
 
 async def perform(chats: Chats, session: Session, act: Act, scene: Scene, stanza_id: str | None) -> None:
@@ -43,8 +59,7 @@ async def perform(chats: Chats, session: Session, act: Act, scene: Scene, stanza
         case React():
             await _react(chats, session, act, scene)
         case Retract():
-            event = await _find(chats, scene, act.target)
-            await _redact(chats, session, event.room_id, event.event_id, {})
+            await _retract(chats, session, act, scene)
         case Displayed():
             event = await _find(chats, scene, act.target)
             marks = [Mark(ReceiptKind.READ, event.event_id), Mark(ReceiptKind.FULLY_READ, event.event_id)]
@@ -63,27 +78,68 @@ async def _say(chats: Chats, session: Session, said: Say, scene: Scene, stanza_i
         content = said.content
         if said.url is not None:
             content = _file(conn, chats, said.url) or content
-        if scene.mentions:
-            content = {**content, "m.mentions": {"user_ids": list(scene.mentions)}}
-        first = chats.find(conn, scene.rooms, said.replaces) if said.replaces is not None else None
-        if first is not None and first.sender == session.who.user_id:
-            return edited(content, _first_of(first)), first.room_id
-        answered = chats.find(conn, scene.rooms, said.reply_to) if said.reply_to is not None else None
-        if answered is not None and answered.room == scene.room:
-            content = answering(content, answered.event_id)
-        return content, scene.room_id
+        if said.replaces is not None:
+            first = _first(conn, chats, scene.rooms, said.replaces, session.who.user)
+            # In another's name nothing is corrected: then it is a message of its own.
+            if first is not None and first.sender == session.who.user_id and first.redacted_by is None:
+                return _edit(_naming(content, scene, session, None), first), first.room_id
+        answered = _first(conn, chats, [scene.room], said.reply_to) if said.reply_to is not None else None
+        if answered is None and said.quoting is not None and content is said.content:
+            # What it answers nobody knows here, so what it quotes is all there is of it.
+            content = text_content(said.quoting)
+        content = _naming(content, scene, session, answered)
+        root = _root(conn, chats, scene, said, answered)
+        if root is not None:
+            return threaded(content, root, answered.event_id if answered is not None else None), scene.room_id
+        return content if answered is None else answering(content, answered.event_id), scene.room_id
 
     content, room_id = await chats.services.db.read(read)
     await chats.say(session, room_id, content, stanza_id)
 
 
-def _first_of(event: Event) -> EventID:
-    """Return the first version of a message: an edit of an edit is one of that."""
-    relation = event.content.get("m.relates_to")
-    if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
-        first = relation.get("event_id")
-        return EventID(first) if isinstance(first, str) else event.event_id
-    return event.event_id
+def _naming(content: dict[str, Any], scene: Scene, session: Session, answered: Event | None) -> dict[str, Any]:
+    """Return a content that says whom it mentions.
+
+    Source: https://spec.matrix.org/v1.19/client-server-api/#user-and-room-mentions
+    """
+    users = dict.fromkeys(scene.mentions)
+    if answered is not None:
+        users[answered.sender] = None
+    users.pop(session.who.user_id, None)
+    mentions: dict[str, Any] = {"user_ids": list(users)} if users else {}
+    if scene.mentions_all:
+        mentions["room"] = True
+    return {**content, "m.mentions": mentions} if mentions else content
+
+
+def _edit(content: dict[str, Any], first: Event) -> dict[str, Any]:
+    mentions = first.content.get("m.mentions")
+    users = mentions.get("user_ids") if isinstance(mentions, dict) else None
+    return edited(content, first.event_id, [each for each in users if isinstance(each, str)] if users else ())
+
+
+def _root(conn: Connection, chats: Chats, scene: Scene, said: Say, answered: Event | None) -> str | None:
+    """Return the thread that a message is in: the one that it names, or that of what it answers.
+
+    Threads that only XMPP clients know, which many begin with each chat, are none in Matrix.
+    """
+    if said.thread is not None and said.thread.startswith("$"):
+        root = chats.find(conn, [scene.room], said.thread)
+        if root is not None and root.type in KINDS and "m.relates_to" not in root.content:
+            return root.event_id
+    return answered.thread_root if answered is not None else None
+
+
+def _first(
+    conn: Connection, chats: Chats, rooms: Sequence[RoomNid], target: str, sender: UserNid | None = None
+) -> Event | None:
+    """Return the message that a client means: of one that was edited the first version, by whatever it is named."""
+    event = chats.find(conn, rooms, target, sender=sender)
+    first = replaced(event) if event is not None else None
+    if event is None or first is None:
+        return event
+    found = chats.services.history.events.by_id(conn, first)
+    return found if found is not None and found.room == event.room else event
 
 
 async def _react(chats: Chats, session: Session, act: React, scene: Scene) -> None:
@@ -91,7 +147,7 @@ async def _react(chats: Chats, session: Session, act: React, scene: Scene) -> No
     events = chats.services.history.events
 
     def read(conn: Connection) -> tuple[Event, dict[str, EventID]]:
-        event = chats.find(conn, scene.rooms, act.target)
+        event = _first(conn, chats, scene.rooms, act.target)
         if event is None:
             raise _unknown()
         said = chat_archive.reactions(conn, [event.room], [event.event_id]).get((event.event_id, session.who.user), ())
@@ -106,6 +162,16 @@ async def _react(chats: Chats, session: Session, act: React, scene: Scene) -> No
     for key, reaction in standing.items():
         if key not in act.keys:
             await _redact(chats, session, event.room_id, reaction, {})
+
+
+async def _retract(chats: Chats, session: Session, act: Retract, scene: Scene) -> None:
+    """Take one's own message back; for others' there is moderation: https://xmpp.org/extensions/xep-0424.html#rules."""
+    event = await chats.services.db.read(lambda conn: _first(conn, chats, scene.rooms, act.target, session.who.user))
+    if event is None:
+        raise _unknown()
+    if event.sender != session.who.user_id:
+        raise StanzaError(StanzaCondition.FORBIDDEN, "Only who wrote a message takes it back")
+    await _redact(chats, session, event.room_id, event.event_id, {})
 
 
 async def _redact(chats: Chats, session: Session, room_id: RoomID, event_id: EventID, content: dict[str, Any]) -> None:
@@ -131,10 +197,10 @@ def _file(conn: Connection, chats: Chats, url: str) -> dict[str, Any] | None:
     if not url.startswith(base):
         return None
     parts = urlsplit(url[len(base) :]).path.split("/")
-    if len(parts) != 4:
+    if len(parts) != 5 or not parts[2].isdecimal() or len(parts[2]) > LONGEST_NUMBER:
         return None
-    origin, media_id, code, name = map(unquote, parts)
-    if code != chats.code(origin, media_id):
+    origin, media_id, holder, code, name = map(unquote, parts)
+    if code != chats.code(origin, media_id, int(holder)) or not chats.may_fetch(conn, origin, media_id, int(holder)):
         return None
     found = media.find(conn, ServerName(origin), MediaID(media_id))
     if found is None or found.content is None:

@@ -33,6 +33,7 @@ from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.eventing import EVENT, event, send
 from homeserver.xmpp.interests import Interests
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.successions import successors
 
 NODE = "urn:xmpp:bookmarks:1"
 LEGACY = "storage:bookmarks"
@@ -90,7 +91,8 @@ async def publish(session: Session, name: str, conference: Element) -> None:
 async def retract(session: Session, name: str) -> None:
     """Take a bookmark away, and leave the room. Raises `StanzaError` and what services raise."""
     jid = _address(name)
-    room_id = await _joined(session, jid)
+    listed = next((each.room_id for each in await _all(session) if each.jid == jid), None)
+    room_id = listed or await _joined(session, jid)
     if room_id is not None:
         await session.services.memberships.leave(session.who, room_id)
     others = await _others(session)
@@ -151,9 +153,13 @@ async def retract_legacy(_session: Session, _name: str) -> None:
 
 async def news(account: Account, news: News) -> None:
     """Tell of rooms that the user has joined or left, wherever they did."""
+    if news.personal:
+        await tell(account)
+
+
+async def tell(account: Account) -> None:
+    """Tell what has changed of the list since the user's sessions were told of it."""
     interested = [one for one in account.available() if {NODE, LEGACY} & one.kept(Interests).nodes]
-    if not news.personal or not interested:
-        return
     for session in interested:
         before = session.kept(_Known).told
         now = dict(await read(session))
@@ -174,21 +180,28 @@ async def _all(session: Session) -> list[_Bookmark]:
     chats = session.accounts.kept(Chats)
     services, user = session.services, session.who.user
 
-    def load(conn: Connection) -> tuple[dict[RoomNid, tuple[RoomID, str | None]], dict[RoomNid, bytes]]:
+    def load(
+        conn: Connection,
+    ) -> tuple[dict[RoomNid, tuple[RoomID, str | None]], dict[RoomNid, bytes], dict[RoomNid, RoomNid]]:
         chats_of_two = direct.direct_rooms(conn, services, user)
-        rooms = [room for room in memberships.joined_rooms(conn, user) if room not in chats_of_two]
+        joined = memberships.joined_rooms(conn, user)
+        moved = successors(conn, services, joined)
+        # A room that goes on elsewhere is listed where it does: once, though the user may be in both.
+        rooms = [room for room in joined if room not in chats_of_two and moved.get(room) not in joined]
         views = services.summaries.views.load(conn, rooms)
         named = {
             room: (view.room.room_id, view.text("m.room.name", "name") or view.canonical_alias)
             for room, view in views.items()
             if view.room_type != SPACE
         }
-        return named, _said(conn, user, named)
+        return named, _said(conn, user, named), {room: moved[room] for room in named if room in moved}
 
-    rooms, said = await services.db.read(load)
-    jids = await chats.names.of_rooms(rooms)
+    rooms, said, moved = await services.db.read(load)
+    jids = await chats.names.of_rooms({*rooms, *moved.values()})
     found = []
-    for room, jid in jids.items():
+    for room, jid in ((room, jids.get(moved.get(room, room))) for room in rooms):
+        if jid is None:
+            continue
         room_id, name = rooms[room]
         conference = _parsed(orjson.loads(said[room]).get("xml")) if room in said else None
         if conference is None:

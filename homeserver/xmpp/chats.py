@@ -15,10 +15,11 @@ from federation.core.canonical_json import encode_lenient
 from federation.core.ids import EventID, RoomID
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from homeserver.model.events import Event
-from homeserver.model.nids import EventNid, RoomNid
-from homeserver.storage import stanza_ids
+from homeserver.model.nids import EventNid, RoomNid, UserNid
+from homeserver.storage import sent_files, stanza_ids
 from homeserver.storage.database import Write
 from homeserver.xmpp.room_names import RoomNames
+from homeserver.xmpp.surroundings import replaced
 
 if TYPE_CHECKING:
     from homeserver.xmpp.accounts import Accounts
@@ -59,35 +60,55 @@ class Chats:
         if len(self._sent) > MOST_SENT:
             self._sent.popitem(last=False)
 
-    def link(self, mxc: str, name: str | None) -> str | None:
+    def link(self, mxc: str, name: str | None, event: Event | None = None) -> str | None:
         """Return the URL at which whoever knows it gets a file; None for what is no content URI.
 
-        Nobody can guess one, since it holds a code that only this server can make.
+        Nobody can guess one, since it holds a code that only this server can make. The URL in a message is good as long
+        as its event is there; that of an upload, until all messages that were made of it are taken away.
         """
         origin, slash, media_id = mxc.removeprefix("mxc://").partition("/")
         if not mxc.startswith("mxc://") or not slash or not origin or not media_id or "/" in media_id:
             return None
-        code = self.code(origin, media_id)
+        holder = event.nid if event is not None else EventNid(0)
         shown = quote((name or "file").replace("/", "_")[:100], safe="")
-        base = self.services.config.base_url
-        return f"{base}{FILES}/{quote(origin, safe='')}/{quote(media_id, safe='')}/{code}/{shown}"
+        path = f"{quote(origin, safe='')}/{quote(media_id, safe='')}/{holder}/{self.code(origin, media_id, holder)}"
+        return f"{self.services.config.base_url}{FILES}/{path}/{shown}"
 
-    def code(self, origin: str, media_id: str) -> str:
-        """Return the code that lets somebody have a file."""
-        digest = hmac.new(self.secret, f"{origin}/{media_id}".encode(), hashlib.sha256).digest()
+    def code(self, origin: str, media_id: str, holder: int) -> str:
+        """Return the code that lets somebody have a file by the event that shows it, 0 for none."""
+        digest = hmac.new(self.secret, f"{origin}/{media_id}/{holder}".encode(), hashlib.sha256).digest()
         return urlsafe_b64encode(digest[:18]).decode()
+
+    def may_fetch(self, conn: Connection, origin: str, media_id: str, holder: int) -> bool:
+        """Return whether a URL that was given once still gets its file."""
+        if holder:
+            holders = [EventNid(holder)]
+        elif origin == self.addresses.server_name:
+            holders = sent_files.messages_of(conn, media_id)
+        else:
+            holders = []
+        events = self.services.history.events
+        found = events.by_nids(conn, holders).values()
+        firsts = events.by_ids(conn, {first for event in found if (first := replaced(event)) is not None})
+        gone = {event.event_id for event in (*found, *firsts.values()) if event.redacted_by is not None}
+        return not holders or any(not {event.event_id, replaced(event)} & gone for event in found)
 
     def refuse_encrypted(self) -> StanzaError:
         """Return the refusal to say something in the clear in an encrypted room."""
         return StanzaError(StanzaCondition.NOT_ACCEPTABLE, MEGOLM_REFUSED)
 
-    def find(self, conn: Connection, rooms: Sequence[RoomNid], stanza_id: str) -> Event | None:
-        """Return the event of one of these rooms that a client means: by event ID, or by what it was sent as."""
+    def find(
+        self, conn: Connection, rooms: Sequence[RoomNid], stanza_id: str, *, sender: UserNid | None = None
+    ) -> Event | None:
+        """Return the event of one of these rooms that a client means: by event ID, or by what it was sent as.
+
+        Clients count on IDs of their own only, so two senders may have used the same one: `sender` says whose is meant.
+        """
         events = self.services.history.events
         if stanza_id.startswith("$"):
             event = events.by_id(conn, EventID(stanza_id[:LONGEST_ID]))
             return event if event is not None and event.room in rooms else None
-        nid = stanza_ids.in_rooms(conn, rooms, stanza_id[:LONGEST_ID])
+        nid = stanza_ids.in_rooms(conn, rooms, stanza_id[:LONGEST_ID], sender=sender)
         return events.by_nid(conn, nid) if nid is not None else None
 
     async def say(
@@ -123,6 +144,9 @@ class StanzaOnce:
         if self._is_kept:
             assert self.stanza_id is not None
             stanza_ids.store(tx, event.nid, event.room, event.sender_nid, self.stanza_id)
+        origin, _, media_id = str(event.content.get("url", "")).removeprefix("mxc://").partition("/")
+        if origin == self.chats.addresses.server_name and media_id:
+            sent_files.store(tx, event.nid, media_id)
         tx.after_commit(self.chats.remember_sent, event.nid, self.session)
 
     @property

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from federation.core.ids import EventID, UserID
+from federation.core.ids import UserID
 from federation.core.xmpp import stanza as stanzas
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.jid import Jid
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, UserNid
-from homeserver.model.receipts import Receipt, ReceiptKind
 from homeserver.services import Services
-from homeserver.storage import stanza_ids
 from homeserver.xmpp import carbons, direct, invites
 from homeserver.xmpp.accounts import Account, Accounts, News
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.occupancy import Occupancies
+from homeserver.xmpp.read_up_to import Marker, markers
 from homeserver.xmpp.reading import CHAT_STATES, RECEIPTS
 from homeserver.xmpp.session import Session
 from homeserver.xmpp.surroundings import KINDS, Around, gather, show, takes_message
@@ -97,20 +96,17 @@ class Deliveries:
         recent = self._services.receipts.recent
         found = recent.since(room, since)
         receipts = recent.receipts_since(room, since)
-        receipt_ids = {EventID(receipt.event_id) for receipt in receipts if receipt.kind is ReceiptKind.READ}
         events = self._services.history.events
 
-        def read(conn: Connection) -> tuple[list[Event], bool, dict[EventNid, Around], dict[EventID, str]]:
+        def read(conn: Connection) -> tuple[list[Event], bool, dict[EventNid, Around], list[Marker]]:
             loaded = (
                 found if found is not None else events.in_room(conn, room, after=since, until=until, limit=MOST_EVENTS)
             )
             ignored = self._services.account_data.ignored(conn, [account.user])[account.user]
             shown = [event for event in loaded if _is_shown(event, until) and event.sender not in ignored]
             around = gather(conn, self._services, shown)
-            marked = events.by_ids(conn, receipt_ids)
-            ids = stanza_ids.of_events(conn, {event.nid for event in marked.values()})
             moved = any(event.type == "m.room.member" for event in loaded)
-            return shown, moved, around, {name: ids.get(event.nid, name) for name, event in marked.items()}
+            return shown, moved, around, markers(conn, self._services, receipts)
 
         shown, moved, around, marked = await self._services.db.read(read)
         # With a third person it is a chat of two no longer: that is looked at before the next news.
@@ -121,7 +117,7 @@ class Deliveries:
             stanza = direct_stanza(self._chats, account.jid, account.user_id, peer, event, around[event.nid])
             if stanza is not None:
                 self._send(account, stanza, event)
-        self._tell_receipts(account, peer, receipts, marked)
+        self._tell_markers(account, peer, marked)
 
     def _send(self, account: Account, stanza: Element, event: Event) -> None:
         """Give a message to every session, but not to the one that has sent it."""
@@ -134,16 +130,11 @@ class Deliveries:
             if session is not origin:
                 carbons.copy(session, stanza)
 
-    def _tell_receipts(
-        self, account: Account, peer: UserID, receipts: Sequence[Receipt], marked: dict[EventID, str]
-    ) -> None:
+    def _tell_markers(self, account: Account, peer: UserID, marked: Sequence[Marker]) -> None:
         peer_jid = self._chats.addresses.of_user(peer)
-        for receipt in receipts:
-            name = marked.get(EventID(receipt.event_id))
-            if receipt.kind is not ReceiptKind.READ or name is None:
-                continue
-            displayed = Element("displayed", MARKERS, {"id": name})
-            if receipt.user == account.user:
+        for marker in marked:
+            displayed = Element("displayed", MARKERS, {"id": marker.stanza_id})
+            if marker.user == account.user:
                 for session in account.available():
                     carbons.copy(session, stanzas.message(peer_jid, displayed, from_=account.jid))
             else:

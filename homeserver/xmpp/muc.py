@@ -5,13 +5,14 @@ leaves nothing but the session's place; to leave the room itself, a client takes
 gives up its affiliation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
-from federation.core.ids import RoomAlias, RoomID, server_of
+from federation.core.ids import RoomAlias, RoomID, UserID, server_of
 from federation.core.room_versions import ROOM_VERSIONS
 from federation.core.xmpp import namespaces
 from federation.core.xmpp import stanza as stanzas
@@ -23,19 +24,19 @@ from homeserver.model.new_rooms import NewRoom, Preset
 from homeserver.model.nids import RoomNid
 from homeserver.services.aliases import check_new_alias
 from homeserver.storage import memberships
-from homeserver.xmpp import invites
+from homeserver.xmpp import invites, muc_register
 from homeserver.xmpp.acting import Scene, perform
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
-from homeserver.xmpp.nicks import Nicks
+from homeserver.xmpp.nicks import occupant_id
 from homeserver.xmpp.occupancy import MUC, Hub, Occupancies
 from homeserver.xmpp.past import Span
 from homeserver.xmpp.reading import Displayed, Say, Types, acts
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.successions import successors
 
 PING = "urn:xmpp:ping"
-REGISTER = "jabber:iq:register"
 USUAL_HISTORY = 20
 MOST_HISTORY = 100
 MOST_ROOMS = 1000
@@ -76,6 +77,7 @@ async def _enter(session: Session, stanza: Element, to: Jid, occupancies: Occupa
         raise StanzaError(StanzaCondition.RESOURCE_CONSTRAINT, "You are in too many rooms")
     chats = session.accounts.kept(Chats)
     room, created = await _join(session, chats, to)
+    await chats.names.entered(room, to)
     x = stanza.find("x", MUC)
     history = _history(x.find("history") if x is not None else None)
     await occupancies.enter(session, to, room, history, created=created)
@@ -85,12 +87,18 @@ async def _join(session: Session, chats: Chats, to: Jid) -> tuple[RoomNid, bool]
     """Let the user be in the room at an address; return it, and whether it was made for that."""
     services, who = chats.services, session.who
 
-    def read(conn: Connection) -> tuple[_Target, bool]:
+    def read(conn: Connection) -> tuple[_Target, bool, RoomNid | None]:
         target = _Target(chats.names.known(conn, to), chats.addresses.room(to))
-        standing = memberships.of_user_in(conn, target.room, who.user) if target.room is not None else None
-        return target, standing is not None and standing.membership is Membership.JOIN
+        if target.room is None:
+            return target, False, None
+        standing = memberships.of_user_in(conn, target.room, who.user)
+        there = standing is not None and standing.membership is Membership.JOIN
+        return target, there, successors(conn, services, [target.room]).get(target.room)
 
-    target, joined = await services.db.read(read)
+    target, joined, successor = await services.db.read(read)
+    if successor is not None:
+        address = f"xmpp:{await chats.names.of_room(successor)}?join"
+        raise StanzaError(StanzaCondition.GONE, "The room goes on elsewhere", address=address)
     if joined and target.room is not None:
         return target.room, False
     services.limits.take("joins", who.user_id)
@@ -204,6 +212,8 @@ async def message(session: Session, stanza: Element) -> None:
     chats = session.accounts.kept(Chats)
     await chats.ready()
     if kind != "groupchat":
+        if await muc_register.receive_answer(session, stanza):
+            return
         room_id = await invites.room_at(chats, str(to.bare))
         if not await invites.receive_mediated(session, stanza, room_id):
             raise StanzaError(StanzaCondition.BAD_REQUEST, "Messages to a room are of type groupchat")
@@ -215,10 +225,10 @@ async def message(session: Session, stanza: Element) -> None:
     if subject is not None and stanza.find("body") is None and stanza.find("thread") is None:
         await session.services.messages.set_state(session.who, hub.room_id, "m.room.topic", "", {"topic": subject})
         return
-    said = stanza.text_of("body") or ""
-    mentions = hub.nicks.addressed(said)
-    scene = Scene(hub.room, hub.room_id, hub.facts.encrypted, [hub.room], mentions)
+    scene = Scene(hub.room, hub.room_id, hub.facts.encrypted, [hub.room])
     for act in acts(stanza):
+        if isinstance(act, Say):
+            scene = replace(scene, mentions=_named(session, hub, act), mentions_all=act.mentions.everybody)
         try:
             await perform(chats, session, act, scene, stanza.get("id"))
         except (StanzaError, MatrixError):
@@ -226,6 +236,23 @@ async def message(session: Session, stanza: Element) -> None:
             if isinstance(act, Types | Displayed) and not isinstance(act, Say):
                 continue
             raise
+
+
+def _named(session: Session, hub: Hub, said: Say) -> list[UserID]:
+    """Return whom a message in a room names: by nick at its beginning, by their address, or as an occupant."""
+    found = dict.fromkeys(hub.nicks.addressed(said.body))
+    for text in said.mentions.jids:
+        try:
+            jid = Jid.parse(text)
+        except InvalidIdentifier:
+            continue
+        user_id = hub.nicks.user(jid.resource or "") if jid.bare == hub.jid else session.addresses.user(jid)
+        if user_id is not None and user_id in hub.occupants:
+            found[user_id] = None
+    if said.mentions.occupants:
+        wanted = set(said.mentions.occupants)
+        found |= {user_id: None for user_id in hub.occupants if occupant_id(hub.room_id, user_id) in wanted}
+    return list(found)
 
 
 async def private_message(_session: Session, stanza: Element) -> None:
@@ -246,26 +273,6 @@ async def ping(session: Session, iq: Element) -> Element:
     return stanzas.result(iq)
 
 
-async def registration(session: Session, iq: Element) -> Element:
-    """Tell a member by which nick they are registered: https://xmpp.org/extensions/xep-0045.html#register."""
-    chats = session.accounts.kept(Chats)
-    room_id = await invites.room_at(chats, iq.attributes["to"])
-    query = Element("query", REGISTER)
-    members = await session.services.room_state.joined_members(session.who, room_id)
-    nick = Nicks((member.user_id, member.display_name) for member in members).of(session.who.user_id) or ""
-    query.add(Element("registered", REGISTER), Element("username", REGISTER, None, nick))
-    return stanzas.result(iq, query)
-
-
-async def unregister(session: Session, iq: Element) -> Element:
-    """Leave a room for good. Raises `StanzaError` for anything but that."""
-    if stanzas.payload_of(iq).find("remove") is None:
-        raise StanzaError(StanzaCondition.NOT_ALLOWED, "Enter the room to be in it")
-    room_id = await invites.room_at(session.accounts.kept(Chats), iq.attributes["to"])
-    await session.services.memberships.leave(session.who, room_id)
-    return stanzas.result(iq)
-
-
 FEATURES: dict[Place, tuple[str, ...]] = {Place.ROOMS: (MUC,)}
 HANDLERS: dict[Key, Handler] = {
     (Place.OCCUPANT, Kind.PRESENCE, namespaces.CLIENT, "presence"): presence,
@@ -273,6 +280,4 @@ HANDLERS: dict[Key, Handler] = {
     (Place.ROOM, Kind.MESSAGE, namespaces.CLIENT, "message"): message,
     (Place.OCCUPANT, Kind.MESSAGE, namespaces.CLIENT, "message"): private_message,
     (Place.OCCUPANT, Kind.GET, PING, "ping"): ping,
-    (Place.ROOM, Kind.GET, REGISTER, "query"): registration,
-    (Place.ROOM, Kind.SET, REGISTER, "query"): unregister,
 }

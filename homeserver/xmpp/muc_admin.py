@@ -79,7 +79,10 @@ async def change(session: Session, iq: Element) -> Element:
     if not items or len(items) > MOST_ITEMS:
         raise StanzaError(StanzaCondition.BAD_REQUEST, f"expected 1 to {MOST_ITEMS} items")
     hub = session.accounts.kept(Occupancies).of(session, Jid.parse(iq.attributes["to"]))
-    for item in items:
+    for number, item in enumerate(items):
+        if number:
+            # What was changed before decides what may be changed now.
+            facts = await of_jid(session, iq.attributes["to"])
         user_id = _user_of(session, item)
         nick = item.get("nick")
         if user_id is None and nick is not None and hub is not None:
@@ -94,7 +97,6 @@ async def change(session: Session, iq: Element) -> Element:
                 await _give_role(session, facts, user_id, Role(item.get("role") or ""), reason)
         except ValueError as error:
             raise StanzaError(StanzaCondition.BAD_REQUEST, "no such affiliation or role") from error
-        facts = await of_jid(session, iq.attributes["to"])
     return stanzas.result(iq)
 
 

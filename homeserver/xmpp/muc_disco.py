@@ -1,17 +1,14 @@
-"""What a room is, and which rooms there are: https://xmpp.org/extensions/xep-0045.html#disco."""
+"""What a room is: https://xmpp.org/extensions/xep-0045.html#disco-roominfo."""
 
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
-from federation.core.ids import RoomID
 from federation.core.xmpp import stanza as stanzas
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
-from homeserver.model.nids import RoomNid
 from homeserver.model.profiles import DISPLAY_NAME
-from homeserver.services.public_rooms import Filter
 from homeserver.storage import memberships, rooms
 from homeserver.xmpp import archive, room_facts
 from homeserver.xmpp.addresses import Place
@@ -31,7 +28,6 @@ MODERATE = "urn:xmpp:message-moderate:1"
 RETRACT = "urn:xmpp:message-retract:1"
 OWN_NICK = "x-roomuser-item"
 """The node of a room that tells somebody their own nick: https://xmpp.org/extensions/xep-0045.html#reservednick."""
-MOST_LISTED = 100
 
 
 async def look(session: Session, iq: Element) -> tuple[RoomFacts, Membership | None]:
@@ -135,24 +131,6 @@ async def occupant_info(session: Session, iq: Element) -> Element:
     return stanzas.result(iq, Element("query", INFO, None, *feature_elements([INFO])))
 
 
-async def rooms_items(session: Session, iq: Element) -> Element:
-    """Tell which rooms there are: those of the public list, and those that the user is in."""
-    chats = session.accounts.kept(Chats)
-    listed = await session.services.public_rooms.page(Filter(), limit=MOST_LISTED, since=None)
-    names = {RoomID(room["room_id"]): room.get("name") or room.get("canonical_alias") for room in listed["chunk"]}
-
-    def read(conn: Connection) -> dict[RoomNid, str | None]:
-        nids = session.services.history.names.room_nids(conn, names)
-        return {nid: names[room_id] for room_id, nid in nids.items()}
-
-    found = await session.services.db.read(read)
-    jids = await chats.names.of_rooms(found)
-    query = Element("query", ITEMS)
-    for room, jid in jids.items():
-        query.add(Element("item", ITEMS, {"jid": str(jid), "name": found[room]}))
-    return stanzas.result(iq, query)
-
-
 async def of_jid(session: Session, text: str) -> RoomFacts:
     """Return the room at a JID, for one who is in it. Raises `StanzaError`."""
     try:
@@ -170,5 +148,4 @@ HANDLERS: dict[Key, Handler] = {
     (Place.ROOM, Kind.GET, INFO, "query"): room_info,
     (Place.ROOM, Kind.GET, ITEMS, "query"): room_items,
     (Place.OCCUPANT, Kind.GET, INFO, "query"): occupant_info,
-    (Place.ROOMS, Kind.GET, ITEMS, "query"): rooms_items,
 }

@@ -15,6 +15,7 @@ from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomID, UserID, localpart_of
 from federation.core.xmpp.jid import prepare_resource
 
+MOST_ADDRESSED = 20
 LONGEST = 80
 """Characters of a display name that are shown."""
 
@@ -89,12 +90,13 @@ class Nicks:
         return self._by_nick.get(nick)
 
     def addressed(self, body: str) -> list[UserID]:
-        """Return the user whom a message names at its beginning, as clients do: "Alice: ...", "Alice, ..."."""
+        """Return whom a message names at its beginning, as clients do: "Al: ...", "Al, ...", "Al, Bob: ..."."""
         for mark in (":", ","):
-            nick, found, _ = body.partition(mark)
-            user_id = self._by_nick.get(nick) if found else None
-            if user_id is not None:
-                return [user_id]
+            before, found, _ = body.partition(mark)
+            for names in ([before], before.split(", ")[:MOST_ADDRESSED]) if found else ():
+                users = [self._by_nick.get(name) for name in names]
+                if None not in users:
+                    return [user_id for user_id in users if user_id is not None]
         return []
 
 

@@ -8,7 +8,7 @@ Source: https://xmpp.org/extensions/xep-0045.html
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -21,19 +21,20 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.model.events import Event, Status
 from homeserver.model.nids import EventNid, RoomNid, UserNid
-from homeserver.model.receipts import ReceiptKind
 from homeserver.storage import memberships
 from homeserver.storage.database import current_position
-from homeserver.xmpp import past, photos, room_facts
+from homeserver.xmpp import bookmarks, knocks, past, photos, room_facts
 from homeserver.xmpp.accounts import Account, Accounts, News
 from homeserver.xmpp.affiliations import Affiliation, Role, Standing, standing_of
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.nicks import Nicks, occupant_id, usual_nick
 from homeserver.xmpp.pictures import Picture, Pictures
+from homeserver.xmpp.read_up_to import Marker, markers
 from homeserver.xmpp.reading import CHAT_STATES
 from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.shows import Availability, availability
+from homeserver.xmpp.shows import UNKNOWN, Availability, availability
+from homeserver.xmpp.successions import TOMBSTONE
 from homeserver.xmpp.surroundings import KINDS, Around, gather, show, spoken_by_room
 from homeserver.xmpp.translate import MARKERS
 
@@ -65,10 +66,22 @@ class Occupant:
     display_name: str | None
     avatar_url: str | None
     standing: Standing
-    availability: Availability = Availability()
+    availability: Availability = UNKNOWN
     """As it was told last."""
     pictured: bool = False
     """Whether they were shown with a picture; so that it is told when they have none any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What is new in a room, with what must be known to tell it."""
+
+    events: Sequence[Event]
+    around: Mapping[EventNid, Around]
+    facts: RoomFacts | None
+    before: Mapping[EventNid, Event]
+    """How those stood to the room before who have left it."""
+    markers: Sequence[Marker]
 
 
 class Hub:
@@ -270,12 +283,16 @@ class Hub:
             return
         services, since = self._services, self.position
         found = services.receipts.recent.since(self.room, since)
-        receipts = services.receipts.recent.receipts_since(self.room, since) if self._tells_readers else []
+        receipts = services.receipts.recent.receipts_since(self.room, since)
+        if not self._tells_readers:
+            # Who reads in a public room only their own clients are told.
+            own = {session.who.user for session in self.sessions}
+            receipts = [receipt for receipt in receipts if receipt.user in own]
         if found == [] and not receipts:
             self.position = until
             return
 
-        def read(conn: Connection) -> tuple[list[Event], dict[EventNid, Around], RoomFacts | None]:
+        def read(conn: Connection) -> _News:
             loaded = found
             if loaded is None:
                 loaded = services.history.events.in_room(conn, self.room, after=since, until=until, limit=MOST_EVENTS)
@@ -285,20 +302,25 @@ class Hub:
             ]  # fmt: skip
             state = any(event.is_state for event in new)
             facts = room_facts.load(conn, services, self.room) if state else self.facts
-            return new, gather(conn, services, new), facts
+            left = [event for event in new if event.content.get("membership") == Membership.LEAVE]
+            before = services.history.events.by_nids(conn, [each.replaces for each in left if each.replaces])
+            return _News(new, gather(conn, services, new), facts, before, markers(conn, services, receipts))
 
-        events, around, facts = await services.db.read(read)
+        news = await services.db.read(read)
         # Who cannot be told now will not be told later: what follows only sends.
         self.position = until
-        self.facts = facts or self.facts
-        for event in events:
-            self._tell(event, around[event.nid])
-            if event.type == "m.room.tombstone":
+        self.facts = news.facts or self.facts
+        for event in news.events:
+            self._tell(event, news.around[event.nid])
+            if event.replaces is not None and event.replaces in news.before:
+                self._declined(event, news.before[event.replaces])
+            if event.type == TOMBSTONE:
                 await self._moved(event)
-        for receipt in receipts:
-            reader = next((one for one in self.occupants.values() if one.user == receipt.user), None)
-            if receipt.kind is ReceiptKind.READ and reader is not None:
-                self._displayed(reader.user_id, receipt.event_id)
+        if news.markers:
+            readers = {one.user: one.user_id for one in self.occupants.values()}
+            for marker in news.markers:
+                if marker.user in readers:
+                    self._displayed(readers[marker.user], marker.event_id)
 
     async def _moved(self, event: Event) -> None:
         """Tell everybody that the room goes on elsewhere: https://xmpp.org/extensions/xep-0045.html#destroyroom."""
@@ -326,6 +348,7 @@ class Hub:
             user.add(destroy)
             session.send(gone)
             self._chats.accounts.kept(Occupancies).left(session, self)
+            await bookmarks.tell(session.account)
 
     def tell_typing(self, typing: Collection[UserID], before: Collection[UserID]) -> None:
         """Tell who types, and who no longer does."""
@@ -417,8 +440,12 @@ class Hub:
                 self._show_room(list(self.sessions))
 
     def _displayed(self, user_id: UserID, event_id: EventID) -> None:
-        marker = Element("displayed", MARKERS, {"id": event_id})
-        self._broadcast(self._groupchat(user_id, None, [marker]), user_id, but=user_id)
+        stanza = self._groupchat(user_id, None, [Element("displayed", MARKERS, {"id": event_id})])
+        if self._tells_readers:
+            self._broadcast(stanza, user_id)
+            return
+        for session in self.own_sessions(user_id):
+            session.send(stanza)
 
     def _show(self, user_id: UserID) -> None:
         """Show somebody who was in a large room unseen, before they say something."""
@@ -444,6 +471,32 @@ class Hub:
                 self._show_again(user_id)
         elif occupant is not None:
             self._gone(event, occupant, banned=membership == Membership.BAN)
+        elif membership == Membership.KNOCK:
+            self._asks(event, user_id)
+
+    def _asks(self, event: Event, user_id: UserID) -> None:
+        """Tell those who may decide it that somebody asks to be let in."""
+        reason, name = event.content.get("reason"), event.content.get("displayname")
+        nick = usual_nick(name if isinstance(name, str) else None, user_id)
+        jid = self._chats.addresses.of_user(user_id)
+        asks = knocks.request(self.jid, jid, nick, reason if isinstance(reason, str) else None)
+        for session in list(self.sessions):
+            ignores = user_id in (self._services.account_data.known_ignored(session.who.user) or ())
+            if not ignores and self.facts.levels.user_level(session.who.user_id) >= self.facts.levels.invite:
+                session.send(asks)
+
+    def _declined(self, event: Event, before: Event) -> None:
+        """Tell whoever has invited somebody that they do not come: https://xmpp.org/extensions/xep-0045.html#invite."""
+        if event.sender != event.state_key or before.content.get("membership") != Membership.INVITE:
+            return
+        decline = Element("decline", MUC_USER, {"from": str(self._chats.addresses.of_user(event.sender))})
+        reason = event.content.get("reason")
+        if isinstance(reason, str) and reason:
+            decline.add(Element("reason", MUC_USER, None, reason))
+        attributes = {"from": str(self.jid), "type": "normal"}
+        stanza = Element("message", "jabber:client", attributes, Element("x", MUC_USER, None, decline))
+        for session in self.own_sessions(before.sender):
+            session.send(stanza)
 
     def _present(self, occupant: Occupant, *codes: int) -> None:
         self._broadcast(self.presence(occupant.user_id, occupant.standing, *codes), None, but=occupant.user_id)

@@ -3,8 +3,9 @@
 Pure: the messages that it names by ID, and the files that it names by URL, are found by who acts on it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from federation.core.xmpp.element import Element, serialise
@@ -24,7 +25,23 @@ from homeserver.xmpp.translate import (
 
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 RECEIPTS = "urn:xmpp:receipts"
+REFERENCE = "urn:xmpp:reference:0"
+MENTIONS = "urn:xmpp:mentions:0"
 MOST_REACTIONS = 20
+MOST_MENTIONS = 50
+_geo = re.compile(
+    r"geo:-?[0-9]{1,3}(?:\.[0-9]{1,20})?(?:,-?[0-9]{1,7}(?:\.[0-9]{1,20})?){1,2}(?:;[!-~]{1,200})?"
+).fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """Whom a message names, beside those whom it addresses at its beginning."""
+
+    jids: tuple[str, ...] = ()
+    occupants: tuple[str, ...] = ()
+    """By what the room knows them."""
+    everybody: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,10 @@ class Say:
     replaces: str | None = None
     url: str | None = None
     """The file that the message is."""
+    quoting: str | None = None
+    """The body with what it quotes, if that was taken out because the message says what it answers."""
+    thread: str | None = None
+    mentions: Mentions = Mentions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +99,6 @@ class Types:
 Act = Say | React | Retract | Displayed | Received | Types
 
 
-@dataclass(frozen=True, slots=True)
-class _Ranges:
-    """Parts of a body that are there only for clients that do not understand the rest."""
-
-    whole: bool = False
-    parts: list[tuple[int, int]] = field(default_factory=list)
-
-
 def acts(stanza: Element) -> Iterator[Act]:
     """Yield what a message asks for; nothing if nothing of it is understood."""
     reactions = stanza.find("reactions", REACTIONS)
@@ -122,11 +135,26 @@ def _said(stanza: Element) -> Say | None:
     if not body:
         return None
     oob = stanza.find("x", OOB)
-    url = oob.text_of("url") if oob is not None else None
+    url = (oob.text_of("url") or "").strip() if oob is not None else body.strip()
     return Say(
         text_content(body), body, reply_to, _id_in(stanza, "replace", CORRECT),
-        url.strip() if url is not None and url.strip() == body.strip() else None,
+        url if url == body.strip() and url.startswith(("https://", "http://")) else None,
+        whole if whole != body else None, stanza.text_of("thread") or None, _mentions(stanza),
     )  # fmt: skip
+
+
+def _mentions(stanza: Element) -> Mentions:
+    """Return whom a message names.
+
+    Source: https://xmpp.org/extensions/xep-0372.html, https://xmpp.org/extensions/xep-0513.html
+    """
+    uris = [each.get("uri") or "" for each in stanza.find_all("reference", REFERENCE) if each.get("type") == "mention"]
+    jids = [uri.removeprefix("xmpp:").partition("?")[0] for uri in uris if uri.startswith("xmpp:")]
+    named = [each for each in stanza.find_all("mention", MENTIONS) if each.find("noping") is None]
+    jids += [each.attributes["jid"] for each in named if each.get("jid")]
+    occupants = [each.attributes["occupantid"] for each in named if each.get("occupantid")]
+    everybody = any(each.get("mentions") == f"{MENTIONS}#channel" and not each.get("uri") for each in named)
+    return Mentions(tuple(jids[:MOST_MENTIONS]), tuple(occupants[:MOST_MENTIONS]), everybody)
 
 
 def text_content(body: str) -> dict[str, Any]:
@@ -135,6 +163,9 @@ def text_content(body: str) -> dict[str, Any]:
     if body.startswith("/me "):
         # https://xmpp.org/extensions/xep-0245.html
         kind, body = "m.emote", body.removeprefix("/me ")
+    elif _geo(body) is not None:
+        # Clients say where they are by a URI and nothing else: https://www.rfc-editor.org/rfc/rfc5870
+        return {"msgtype": "m.location", "body": body, "geo_uri": body}
     content: dict[str, Any] = {"msgtype": kind, "body": body}
     html = to_html(body)
     if html is not None:
@@ -142,14 +173,18 @@ def text_content(body: str) -> dict[str, Any]:
     return content
 
 
-def edited(content: dict[str, Any], first: str) -> dict[str, Any]:
-    """Return a content that takes the place of an earlier message's.
+def edited(content: dict[str, Any], first: str, before: Collection[str]) -> dict[str, Any]:
+    """Return a content that takes the place of an earlier message's, which mentioned these users.
 
     Source: https://spec.matrix.org/v1.19/client-server-api/#event-replacements
     """
     outer = {**content, "body": f"* {content['body']}"}
     if "formatted_body" in content:
         outer["formatted_body"] = f"* {content['formatted_body']}"
+    if "m.mentions" in content:
+        # Only those are told of the edit whom it mentions first.
+        new = [each for each in content["m.mentions"].get("user_ids", ()) if each not in before]
+        outer["m.mentions"] = {"user_ids": new} if new else {}
     return {**outer, "m.new_content": content, "m.relates_to": {"rel_type": "m.replace", "event_id": first}}
 
 
@@ -158,20 +193,32 @@ def answering(content: dict[str, Any], event_id: str) -> dict[str, Any]:
     return {**content, "m.relates_to": {"m.in_reply_to": {"event_id": event_id}}}
 
 
+def threaded(content: dict[str, Any], root: str, answered: str | None) -> dict[str, Any]:
+    """Return a content that is in a thread, and may answer a message there.
+
+    Source: https://spec.matrix.org/v1.19/client-server-api/#threading
+    """
+    relation: dict[str, Any] = {
+        "rel_type": "m.thread", "event_id": root, "m.in_reply_to": {"event_id": answered or root},
+        "is_falling_back": answered is None,
+    }  # fmt: skip
+    return {**content, "m.relates_to": relation}
+
+
 def _id_in(stanza: Element, name: str, namespace: str) -> str | None:
     found = stanza.find(name, namespace)
     return found.get("id") or None if found is not None else None
 
 
-def _ranges(stanza: Element, purpose: str) -> _Ranges:
-    """Return the fallback for a purpose: https://xmpp.org/extensions/xep-0428.html."""
+def _ranges(stanza: Element, purpose: str) -> list[tuple[int, int]]:
+    """Return the parts of the body that stand there for a purpose only: https://xmpp.org/extensions/xep-0428.html.
+
+    A body that is nothing else is left as it is: there would be nothing to say.
+    """
     for fallback in stanza.find_all("fallback", FALLBACK):
         if fallback.get("for") == purpose:
-            bodies = list(fallback.find_all("body"))
-            if not bodies or any(body.get("start") is None for body in bodies):
-                return _Ranges(whole=not bodies)
-            return _Ranges(parts=[_range(body) for body in bodies])
-    return _Ranges()
+            return [_range(body) for body in fallback.find_all("body") if body.get("start") is not None]
+    return []
 
 
 def _range(body: Element) -> tuple[int, int]:
@@ -182,8 +229,8 @@ def _range(body: Element) -> tuple[int, int]:
     return (start, end) if 0 <= start <= end else (0, 0)
 
 
-def _without(body: str, ranges: _Ranges) -> str:
+def _without(body: str, ranges: list[tuple[int, int]]) -> str:
     # Counted in Unicode code points: https://xmpp.org/extensions/xep-0426.html
-    for start, end in sorted(ranges.parts, reverse=True):
+    for start, end in sorted(ranges, reverse=True):
         body = body[:start] + body[end:]
-    return body.strip("\n") if ranges.parts else body
+    return body.strip("\n") if ranges else body

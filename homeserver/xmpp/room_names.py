@@ -39,6 +39,17 @@ class RoomNames:
         """Return the JID of a room."""
         return (await self.of_rooms([room]))[room]
 
+    async def entered(self, room: RoomNid, jid: Jid) -> None:
+        """Let a room be called for good by what it was entered by, if it has no JID yet."""
+        if await self.services.db.read(lambda conn: room_addresses.of_rooms(conn, [room])):
+            return
+
+        def write(tx: Write) -> None:
+            names = {nid: (jid.local or "", *chosen) for nid, chosen in self._choose(tx, [room]).items()}
+            room_addresses.give(tx, names)
+
+        await self.services.db.write(write)
+
     def known(self, conn: Connection, jid: Jid) -> RoomNid | None:
         """Return the room of this server that a JID means: by what it was called first, by an alias or by its ID."""
         if jid.local is None or jid.domain != self.addresses.rooms:

@@ -9,21 +9,27 @@ from sqlalchemy import Connection
 from federation.core.ids import EventID
 from federation.core.xmpp.element import Element
 from homeserver.model.events import Event
-from homeserver.model.nids import EventNid
+from homeserver.model.nids import EventNid, UserNid
 from homeserver.services import Services
 from homeserver.storage import chat_archive, stanza_ids
 from homeserver.xmpp import translate
-from homeserver.xmpp.translate import Link, Reference, Shown
+from homeserver.xmpp.translate import Reference, Shown
 
 REDACTION, REACTION = "m.room.redaction", "m.reaction"
-KINDS = (
-    "m.room.message", "m.room.encrypted", "m.sticker", REACTION, REDACTION, "m.poll.start",
-    "org.matrix.msc3381.poll.start", "m.call.invite",
+SAID = (
+    "m.room.message", "m.room.encrypted", "m.sticker", "m.poll.start", "org.matrix.msc3381.poll.start", "m.call.invite",
 )  # fmt: skip
+"""The types of events that say something."""
+KINDS = (*SAID, REACTION, REDACTION)
 """The types of events that are shown as messages."""
+_MESSAGES = ("m.room.message", "m.room.encrypted", "m.sticker")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND = 253_402_300_799
+
+
+LinkOf = Callable[[str, str | None, Event], str | None]
+"""Returns the URL of a file for those who see an event: with the event, the URL is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,9 @@ class Around:
     """By which ID they know the stanza of what it is about."""
     reactions: tuple[str, ...] = ()
     """All that the sender of a reaction, or of the removal of one, says to the message."""
+    redaction: Event | None = None
+    """What took the event away."""
+    redaction_id: str = ""
 
 
 def gather(conn: Connection, services: Services, found: Sequence[Event]) -> dict[EventNid, Around]:
@@ -47,39 +56,89 @@ def gather(conn: Connection, services: Services, found: Sequence[Event]) -> dict
     removed = chat_archive.removed(conn, [event.nid for event in found if event.type == REDACTION])
     targets |= {nid: EventID(parent) for nid, parent in removed.items()}
     loaded = events.by_ids(conn, set(targets.values()))
-    ids = stanza_ids.of_events(conn, {event.nid for event in found} | {event.nid for event in loaded.values()})
+    # What is said of an edit is said of the message; only an edit of an edit counts for nothing.
+    edits = {event.event_id: first for event in loaded.values() if (first := replaced(event)) is not None}
+    firsts = events.by_ids(conn, set(edits.values()))
+    redactions = events.by_nids(conn, {event.redacted_by for event in found if event.redacted_by is not None})
+    known = {event.nid for event in (*found, *loaded.values(), *firsts.values(), *redactions.values())}
+    ids = stanza_ids.of_events(conn, known)
     reacted = [event for event in found if event.type in (REACTION, REDACTION) and event.nid in targets]
-    said = chat_archive.reactions(conn, {event.room for event in reacted}, {targets[event.nid] for event in reacted})
+    parents = {targets[event.nid] for event in reacted}
+    said = chat_archive.reactions(
+        conn, {event.room for event in reacted}, parents | {edits[each] for each in parents if each in edits}
+    )
     around = {}
     for event in found:
-        about = loaded.get(targets[event.nid]) if event.nid in targets else None
+        target = targets.get(event.nid)
+        about = loaded.get(target) if target is not None else None
+        keys = _keys(said, about, event.sender_nid)
+        if about is not None and about.event_id in edits and event.type != REDACTION and replaced(event) is None:
+            about = firsts.get(edits[about.event_id])
+            keys = tuple(dict.fromkeys(keys + _keys(said, about, event.sender_nid)))
         if about is not None and about.room != event.room:
-            about = None
+            about, keys = None, ()
+        redaction = redactions.get(event.redacted_by) if event.redacted_by is not None else None
         around[event.nid] = Around(
             ids.get(event.nid, event.event_id),
             about,
             ids.get(about.nid, about.event_id) if about is not None else "",
-            tuple(key for key, _ in said.get((about.event_id, event.sender_nid), ())) if about is not None else (),
+            keys,
+            redaction,
+            ids.get(redaction.nid, redaction.event_id) if redaction is not None else "",
         )
     return around
 
 
+def _keys(
+    said: Mapping[tuple[str, UserNid], Sequence[tuple[str, EventNid]]], about: Event | None, sender: UserNid
+) -> tuple[str, ...]:
+    return tuple(key for key, _ in said.get((about.event_id, sender), ())) if about is not None else ()
+
+
 def show(
-    event: Event, around: Around, *, in_room: bool, link: Link, address: Callable[[Event], str | None],
+    event: Event, around: Around, *, in_room: bool, link: LinkOf, address: Callable[[Event], str | None],
     archived: bool = False,
 ) -> list[Element] | None:  # fmt: skip
     """Return what the stanza of an event holds, None if it is not shown. `address` says who sent an event."""
     if event.redacted_by is not None and event.type != REDACTION:
         # Its redaction tells of it; the archive has what is left.
-        is_message = event.type in ("m.room.message", "m.room.encrypted", "m.sticker")
-        return translate.tombstone(stamp(event.sent_at)) if archived and is_message else None
-    shown = Shown(link, in_room, _reference(around, address), around.reactions)
+        return _tombstone(event, around, address) if archived and event.type in _MESSAGES else None
+    about = around.about
+    is_edit = replaced(event) is not None
+    # A file goes with the message, whichever version of it has it.
+    holder = about if is_edit and about is not None else event
+    shown = Shown(
+        lambda mxc, name: link(mxc, name, holder), in_room, _reference(around, address), around.reactions,
+        None if is_edit else event.thread_root,
+    )  # fmt: skip
     if event.type == REDACTION:
         return _redaction(event, around, shown, address)
-    if _replaces(event) and (around.about is None or around.about.sender != event.sender):
-        # https://spec.matrix.org/v1.19/client-server-api/#validity-of-replacement-events
+    if is_edit and (about is None or not _may_replace(about, event)):
         return None
     return translate.payload(event.type, event.content, shown)
+
+
+def _may_replace(first: Event, edit: Event) -> bool:
+    """Return whether an edit counts: https://spec.matrix.org/v1.19/client-server-api/#validity-of-replacement-events.
+
+    What was taken away stays away in all its versions.
+    """
+    return (
+        first.sender == edit.sender
+        and first.type == edit.type
+        and first.redacted_by is None
+        and replaced(first) is None
+        and not first.is_state
+    )
+
+
+def _tombstone(event: Event, around: Around, address: Callable[[Event], str | None]) -> list[Element]:
+    redaction = around.redaction
+    if redaction is None:
+        return translate.tombstone(stamp(event.sent_at), None, None)
+    moderator = address(redaction) if redaction.sender != event.sender else None
+    reason = _reason(redaction)
+    return translate.tombstone(stamp(redaction.sent_at), around.redaction_id, reason, moderator)
 
 
 def spoken_by_room(event: Event, around: Around) -> bool:
@@ -112,8 +171,12 @@ def _redaction(
     if about.is_state or about.type == REACTION:
         return None
     moderator = address(event) if about.sender != event.sender else None
-    reason = event.content.get("reason")
-    return translate.retraction(shown, reason if isinstance(reason, str) else None, moderator)
+    return translate.retraction(shown, _reason(event), moderator)
+
+
+def _reason(redaction: Event) -> str | None:
+    reason = redaction.content.get("reason")
+    return reason if isinstance(reason, str) and reason else None
 
 
 def _reference(around: Around, address: Callable[[Event], str | None]) -> Reference | None:
@@ -125,9 +188,12 @@ def _reference(around: Around, address: Callable[[Event], str | None]) -> Refere
     return Reference(about.event_id, around.about_id, address(about), body or None, about.sender)
 
 
-def _replaces(event: Event) -> bool:
+def replaced(event: Event) -> EventID | None:
+    """Return the message of which an event is another version."""
     relation = event.content.get("m.relates_to")
-    return isinstance(relation, dict) and relation.get("rel_type") == "m.replace"
+    if not isinstance(relation, dict) or relation.get("rel_type") != "m.replace":
+        return None
+    return _id(relation.get("event_id"))
 
 
 def _target(event: Event) -> EventID | None:
@@ -138,8 +204,12 @@ def _target(event: Event) -> EventID | None:
     if not isinstance(relation, dict):
         return None
     if relation.get("rel_type") in ("m.replace", "m.annotation"):
-        target = relation.get("event_id")
-    else:
-        answered = relation.get("m.in_reply_to")
-        target = answered.get("event_id") if isinstance(answered, dict) else None
-    return EventID(target) if isinstance(target, str) and len(target) <= 255 else None
+        return _id(relation.get("event_id"))
+    answered = relation.get("m.in_reply_to")
+    target = _id(answered.get("event_id")) if isinstance(answered, dict) else None
+    # Most clients know no threads: what is said in one is an answer to what began it, at least.
+    return target or (_id(relation.get("event_id")) if relation.get("rel_type") == "m.thread" else None)
+
+
+def _id(value: object) -> EventID | None:
+    return EventID(value) if isinstance(value, str) and len(value) <= 255 else None

@@ -39,6 +39,8 @@ MEGOLM_NOTICE = "This message is encrypted. It can be read in a Matrix client."
 _OPAQUE_KINDS = frozenset((("encrypted", OMEMO), ("encrypted", "urn:xmpp:omemo:2"), ("encrypted", "urn:xmpp:omemo:1")))
 _MEGOLM = "m.megolm.v1.aes-sha2"
 _FILES = frozenset(("m.image", "m.file", "m.audio", "m.video"))
+_POLLS = frozenset(("m.poll.start", "org.matrix.msc3381.poll.start"))
+_MOST_ANSWERS = 20
 _QUOTED = 300
 """Characters of a message that are quoted for clients that know no replies."""
 LONGEST_KEY = 64
@@ -73,6 +75,8 @@ class Shown:
     referred: Reference | None = None
     reactions: Sequence[str] = ()
     """All that the sender of a reaction (or of the removal of one) now has said to that message."""
+    thread: str | None = None
+    """The first event of the thread that it is in."""
 
     def id_of(self, reference: Reference) -> str:
         """Return by what others refer to a message."""
@@ -85,14 +89,14 @@ def payload(kind: str, content: Mapping[str, Any], shown: Shown) -> list[Element
     relation = relation if isinstance(relation, dict) else {}
     if kind == "m.reaction":
         return reactions(shown)
+    is_edit = relation.get("rel_type") == "m.replace"
     if kind == "m.room.encrypted":
-        return _megolm(content)
+        # Nothing would be new about it but that nobody can read it here.
+        return None if is_edit else _megolm(content)
     if kind == "m.sticker":
-        return _file(content, shown) or _text(_string(content, "body"))
+        return _about(_file(content, shown) or _text(_string(content, "body")), shown)
     if kind == "m.room.message":
-        if relation.get("rel_type") == "m.replace":
-            return _edit(content, shown)
-        return _message(content, relation, shown)
+        return _edit(content, shown) if is_edit else _message(content, shown)
     return _text(_fallback_text(kind, content))
 
 
@@ -100,7 +104,7 @@ def reactions(shown: Shown) -> list[Element] | None:
     """Return the reactions of someone to a message, all of them: https://xmpp.org/extensions/xep-0444.html."""
     if shown.referred is None:
         return None
-    keys = [key for key in dict.fromkeys(shown.reactions) if 0 < len(key) <= LONGEST_KEY]
+    keys = [key for key in dict.fromkeys(shown.reactions) if _is_shown(key)]
     found = [Element("reaction", REACTIONS, None, key) for key in keys]
     return [
         Element("reactions", REACTIONS, {"id": shown.id_of(shown.referred)}, *found),
@@ -128,11 +132,13 @@ def retraction(shown: Shown, reason: str | None, moderator: str | None) -> list[
     ]
 
 
-def tombstone(stamp: str, moderator: str | None = None) -> list[Element]:
-    """Return what the archive has in the place of a retracted message."""
-    retracted = Element("retracted", RETRACT, {"stamp": stamp})
+def tombstone(stamp: str, by: str | None, reason: str | None, moderator: str | None = None) -> list[Element]:
+    """Return what the archive has in the place of a retracted message; `by` is the ID of what took it away."""
+    retracted = Element("retracted", RETRACT, {"stamp": stamp, "id": by})
     if moderator is not None:
         retracted.add(Element("moderated", MODERATE, {"by": moderator}))
+        if reason:
+            retracted.add(Element("reason", RETRACT, None, reason))
     return [retracted]
 
 
@@ -147,7 +153,7 @@ def body_of(content: Mapping[str, Any]) -> str:
     return body
 
 
-def _message(content: Mapping[str, Any], relation: Mapping[str, Any], shown: Shown) -> list[Element] | None:
+def _message(content: Mapping[str, Any], shown: Shown) -> list[Element] | None:
     opaque = _opaque(content)
     if opaque is not None:
         return opaque
@@ -155,41 +161,50 @@ def _message(content: Mapping[str, Any], relation: Mapping[str, Any], shown: Sho
     if kind in _FILES:
         found = _file(content, shown)
         if found is not None:
-            return found
+            return _about(found, shown)
     if kind == "m.location" and _string(content, "geo_uri").startswith("geo:"):
-        return _text(_string(content, "geo_uri"))
+        return _about(_text(_string(content, "geo_uri")), shown)
     text = body_of(content)
     if not text:
         return None
-    thread = relation.get("event_id") if relation.get("rel_type") == "m.thread" else None
-    parts = _reply(text, shown) if shown.referred is not None else [Element("body", CLIENT, None, text)]
-    if isinstance(thread, str) and thread:
-        parts.append(Element("thread", CLIENT, None, thread))
-    return [*parts, Element("markable", MARKERS)]
+    parts = _quoting(text, shown.referred) if shown.referred is not None else [Element("body", CLIENT, None, text)]
+    return _about([*parts, Element("markable", MARKERS)], shown)
+
+
+def _about(parts: list[Element] | None, shown: Shown) -> list[Element] | None:
+    """Add to a message what it answers, and in which thread it is."""
+    if parts is not None and shown.referred is not None:
+        parts.append(Element("reply", REPLY, {"to": shown.referred.author, "id": shown.id_of(shown.referred)}))
+    if parts is not None and shown.thread is not None:
+        parts.append(Element("thread", CLIENT, None, shown.thread))
+    return parts
 
 
 def _edit(content: Mapping[str, Any], shown: Shown) -> list[Element] | None:
     new = content.get("m.new_content")
     if not isinstance(new, dict):
         return None
-    parts = _message(new, {}, Shown(shown.link, shown.in_room))
+    parts = _message(new, Shown(shown.link, shown.in_room))
     if parts is None or shown.referred is None:
         return parts
     # It is the `id` of the first version, in rooms too.
     return [*parts, Element("replace", CORRECT, {"id": shown.referred.stanza_id})]
 
 
-def _reply(text: str, shown: Shown) -> list[Element]:
-    referred = shown.referred
-    assert referred is not None
-    reply = Element("reply", REPLY, {"to": referred.author, "id": shown.id_of(referred)})
+def _quoting(text: str, referred: Reference) -> list[Element]:
+    """Return a body that quotes what it answers, for clients that know no replies, and which part of it that is."""
     if not referred.body:
-        return [Element("body", CLIENT, None, text), reply]
+        return [Element("body", CLIENT, None, text)]
     quoted = referred.body if len(referred.body) <= _QUOTED else referred.body[:_QUOTED] + "…"
     quote = "".join(f"> {line}\n" for line in quoted.split("\n"))
     fallback = Element("fallback", FALLBACK, {"for": REPLY})
     fallback.add(Element("body", FALLBACK, {"start": "0", "end": str(len(quote))}))
-    return [Element("body", CLIENT, None, quote + text), reply, fallback]
+    return [Element("body", CLIENT, None, quote + text), fallback]
+
+
+def _is_shown(key: str) -> bool:
+    # Pictures as reactions are URIs of files: nothing that a client would show.
+    return 0 < len(key) <= LONGEST_KEY and not key.startswith("mxc://")
 
 
 def _file(content: Mapping[str, Any], shown: Shown) -> list[Element] | None:
@@ -243,6 +258,12 @@ def _fallback_text(kind: str, content: Mapping[str, Any]) -> str:
     """Return what an event of another type says in words: https://spec.matrix.org/v1.19/client-server-api/#events."""
     if kind == "m.call.invite":
         return "/me calls. Calls can be taken in a Matrix client."
+    text = _extensible(content)
+    return text if text or kind not in _POLLS else _poll(content)
+
+
+def _extensible(content: Mapping[str, Any]) -> str:
+    """Return the plain text of a part of an extensible event: a text, or a list of them in several formats."""
     for name in ("m.text", "org.matrix.msc1767.text"):
         value = content.get(name)
         if isinstance(value, str):
@@ -250,6 +271,18 @@ def _fallback_text(kind: str, content: Mapping[str, Any]) -> str:
         if isinstance(value, list):
             return next((_string(each, "body") for each in value if isinstance(each, dict)), "")
     return ""
+
+
+def _poll(content: Mapping[str, Any]) -> str:
+    """Return a poll as its question and numbered answers: XMPP clients can read it, and answer in words."""
+    poll = content.get("m.poll", content.get("org.matrix.msc3381.poll.start"))
+    if not isinstance(poll, dict):
+        return ""
+    question, answers = poll.get("question"), poll.get("answers")
+    lines = [_extensible(question)] if isinstance(question, dict) else []
+    listed = answers[:_MOST_ANSWERS] if isinstance(answers, list) else []
+    lines += [f"{n}. {_extensible(answer)}" for n, answer in enumerate(listed, 1) if isinstance(answer, dict)]
+    return "\n".join(lines)
 
 
 def _string(content: Mapping[str, Any], name: str) -> str:

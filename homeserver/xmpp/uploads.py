@@ -27,6 +27,7 @@ from homeserver.model.nids import DeviceNid, UserNid
 from homeserver.services.media.uploads import Upload
 from homeserver.storage import media
 from homeserver.xmpp.accounts import Accounts
+from homeserver.xmpp.acting import LONGEST_NUMBER
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import FILES, Chats
 from homeserver.xmpp.router import Handler, Key, Kind
@@ -110,17 +111,23 @@ def add_routes(routes: Routes, accounts: Accounts) -> None:
         await call.services.media.uploads.fill(who, origin, media_id, upload)
         return Answer(b"{}", 201)
 
-    @routes.get(f"{FILES}/{{server_name}}/{{media_id}}/{{code}}/{{file_name}}", auth=Auth.NONE, limit="none")
+    @routes.get(f"{FILES}/{{server_name}}/{{media_id}}/{{holder}}/{{code}}/{{file_name}}", auth=Auth.NONE, limit="none")
     async def fetch(
-        call: Call, server_name: ServerName, media_id: MediaID, code: str, file_name: str
+        call: Call, server_name: ServerName, media_id: MediaID, holder: str, code: str, file_name: str
     ) -> web.StreamResponse:
-        """Send a file to whoever has its link."""
+        """Send a file to whoever has its link, as long as the message is there that shows it."""
         chats = accounts.kept(Chats)
         await chats.ready()
-        if not hmac.compare_digest(code.encode(), chats.code(server_name, media_id).encode()):
+        event = int(holder) if holder.isdecimal() and len(holder) <= LONGEST_NUMBER else -1
+        if not hmac.compare_digest(code.encode(), chats.code(server_name, media_id, event).encode()):
             raise NotFound("There is no such file")
+        if not await call.services.db.read(lambda conn: chats.may_fetch(conn, server_name, media_id, event)):
+            raise NotFound("This file was taken back")
         found = await call.services.media.downloads.find(server_name, media_id, WAIT_MS)
-        return FileResponse(call.request, found, file_name)
+        response = FileResponse(call.request, found, file_name)
+        # The file never changes, but who has the link may lose it.
+        response.headers["Cache-Control"] = "private, no-cache"
+        return response
 
 
 FEATURES: dict[Place, tuple[str, ...]] = {Place.UPLOADS: (UPLOAD,)}

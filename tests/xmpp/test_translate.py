@@ -85,9 +85,9 @@ def test_a_reply_quotes_for_clients_that_know_no_replies(room: bool, known_as: s
         "m.relates_to": {"m.in_reply_to": {"event_id": "$first"}},
     }  # fmt: skip
     assert xml("m.room.message", content, room=room, referred=FIRST) == (
-        f"<body>&gt; what?\n&gt; really?\nyes</body><reply xmlns='urn:xmpp:reply:0' to='room@rooms.hs/Bob'"
-        f" id='{known_as}'/><fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'>"
+        "<body>&gt; what?\n&gt; really?\nyes</body><fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'>"
         f"<body start='0' end='18'/></fallback>{MARKABLE}"
+        f"<reply xmlns='urn:xmpp:reply:0' to='room@rooms.hs/Bob' id='{known_as}'/>"
     )
 
 
@@ -172,7 +172,7 @@ def stanza(inner: str) -> Element:
         (
             "<body>&gt; what?\nyes</body><reply xmlns='urn:xmpp:reply:0' id='$first'/>"
             "<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body start='0' end='8'/></fallback>",
-            [Say({"msgtype": "m.text", "body": "yes"}, "yes", reply_to="$first")],
+            [Say({"msgtype": "m.text", "body": "yes"}, "yes", reply_to="$first", quoting="> what?\nyes")],
         ),
         (
             "<body>https://a/b</body><x xmlns='jabber:x:oob'><url>https://a/b</url></x>",

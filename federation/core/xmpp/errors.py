@@ -97,11 +97,19 @@ class StanzaCondition(Enum):
 class StanzaError(ProtocolError):
     """One stanza is refused; its sender is told, and the stream goes on."""
 
-    def __init__(self, condition: StanzaCondition, text: str = "", *, type: ErrorType | None = None) -> None:  # noqa: A002
-        """Take the RFC's name for it, a text for people, and a type other than the usual one."""
+    def __init__(
+        self,
+        condition: StanzaCondition,
+        text: str = "",
+        *,
+        type: ErrorType | None = None,  # noqa: A002
+        address: str = "",
+    ) -> None:
+        """Take the RFC's name for it, a text for people, a type other than the usual one, and where to go instead."""
         super().__init__(text or condition.element)
         self.condition = condition
         self.text = text
+        self.address = address
         self.type = type or condition.type
 
 

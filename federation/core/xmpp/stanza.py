@@ -56,7 +56,9 @@ def error(refused: Element, why: StanzaError) -> Element:
 
 def error_element(why: StanzaError) -> Element:
     """Return the `<error/>` child of a stanza that is refused."""
-    condition = Element(why.condition.element, namespaces.STANZA_ERRORS)
+    # https://www.rfc-editor.org/rfc/rfc6120#section-8.3.3.5: whoever is gone may be found at another address.
+    where = (why.address,) if why.address else ()
+    condition = Element(why.condition.element, namespaces.STANZA_ERRORS, None, *where)
     found = Element("error", namespaces.CLIENT, {"type": why.type.value}, condition)
     if why.text:
         found.add(Element("text", namespaces.STANZA_ERRORS, {"xml:lang": "en"}, why.text))

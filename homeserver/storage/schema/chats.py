@@ -33,3 +33,12 @@ removed_reactions = Table(
     Column("parent", Key, nullable=False),
     info={"pruned": "with the event"},
 )
+
+sent_files = Table(
+    "sent_files",
+    metadata,
+    # The message, and what it shows of our own media, so that the link that its sender has ends with it.
+    reference("event", "events.nid", primary_key=True),
+    Column("media_id", Key, nullable=False, index=True),
+    info={"pruned": "with the event; one for each file that an XMPP client sent"},
+)

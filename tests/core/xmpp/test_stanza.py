@@ -80,3 +80,11 @@ def test_an_iq_needs_an_id_and_a_type(attributes: dict[str, str | None]) -> None
 def test_an_iq_that_asks_has_one_child(children: list[Element | str]) -> None:
     with pytest.raises(StanzaError):
         payload_of(Element("iq", "jabber:client", {}, *children))
+
+
+def test_who_is_gone_may_be_found_elsewhere() -> None:
+    why = StanzaError(StanzaCondition.GONE, "moved", address="xmpp:new@rooms.hs1?join")
+    refused = error(presence(Jid.parse("old@rooms.hs1"), from_=ALICE), why)
+    found = refused.find("error")
+    assert found is not None
+    assert found.text_of("gone", "urn:ietf:params:xml:ns:xmpp-stanzas") == "xmpp:new@rooms.hs1?join"

@@ -562,6 +562,13 @@ CREATE TABLE removed_reactions (
 	CONSTRAINT fk_removed_reactions_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
 );
 
+CREATE TABLE sent_files (
+	event BIGINT NOT NULL,
+	media_id VARCHAR COLLATE "C" NOT NULL,
+	CONSTRAINT pk_sent_files PRIMARY KEY (event),
+	CONSTRAINT fk_sent_files_event FOREIGN KEY(event) REFERENCES events (nid) ON DELETE CASCADE
+);
+
 CREATE TABLE stanza_ids (
 	event BIGINT NOT NULL,
 	room BIGINT NOT NULL,
@@ -663,6 +670,8 @@ CREATE INDEX ix_room_addresses_room ON room_addresses (room);
 CREATE INDEX ix_room_servers_server ON room_servers (server);
 
 CREATE INDEX ix_rooms_snapshot ON rooms (snapshot);
+
+CREATE INDEX ix_sent_files_media_id ON sent_files (media_id);
 
 CREATE INDEX ix_server_keys_fetched_at ON server_keys (fetched_at);
 
