@@ -1,5 +1,9 @@
 """Rosters of XMPP clients: what they keep themselves, joined with whom the user has direct chats with.
 
+Who has a direct chat with somebody sees their presence and shows them their own, unless one of the two has said
+otherwise. That is kept as the subscription that is left by it, and holds between XMPP clients; in Matrix, presence is
+seen by all who share a room.
+
 Sources: https://www.rfc-editor.org/rfc/rfc6121#section-2, https://spec.matrix.org/v1.19/client-server-api/#direct-messaging
 """
 
@@ -21,6 +25,12 @@ from homeserver.storage.names import Names
 
 DIRECT = "m.direct"
 HIDDEN = "remove"
+APART = "apart"
+"""What is kept where the user neither wants to see somebody nor to be seen."""
+_DEAF = frozenset((HIDDEN, APART, "from"))
+_MUTE = frozenset((HIDDEN, APART, "to"))
+_LEFT = {(True, True): "none", (True, False): "to", (False, True): "from", (False, False): APART}
+"""What is kept of whether the user wants to see somebody, and to be seen: nothing special if they want both."""
 MOST_ITEMS = 2000
 
 JidOf = Callable[[UserID], str | None]
@@ -34,6 +44,7 @@ class _Partner:
     """Their display name, if it is known here."""
     near: bool
     """Whether they are in a room that the user is in. That the user lists them says nothing of their own wish."""
+    user: UserNid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +61,23 @@ class Rosters:
         """
 
         def read(conn: Connection) -> list[RosterItem]:
-            kept = {item.jid: item for item in rosters.of_user(conn, who.user)}
-            for partner in self._partners(conn, who.user):
+            stored = {item.jid: item for item in rosters.of_user(conn, who.user)}
+            kept = {
+                jid: item if item.subscription == HIDDEN else replace(item, subscription="none", ask=None)
+                for jid, item in stored.items()
+            }
+            partners = self._partners(conn, who.user)
+            own = jid_of(who.user_id)
+            users = [partner.user for partner in partners if partner.user is not None]
+            theirs = rosters.toward(conn, users, own) if own is not None and users else {}
+            for partner in partners:
                 jid = jid_of(partner.user_id)
                 if jid is None or partner.user_id == who.user_id:
                     continue
-                item = kept.get(jid) or RosterItem(jid, None, "none", None, ())
-                subscription, ask = ("both", None) if partner.near else ("none", "subscribe")
+                item = stored.get(jid) or RosterItem(jid, None, "none", None, ())
+                said = theirs.get(partner.user, "none") if partner.user is not None else "none"
+                subscription = _between(item.subscription, said) if partner.near else "none"
+                ask = None if partner.near else "subscribe"
                 if item.subscription != HIDDEN:
                     kept[jid] = replace(item, subscription=subscription, ask=ask, name=item.name or partner.name)
             return [kept[jid] for jid in sorted(kept) if kept[jid].subscription != HIDDEN]
@@ -87,15 +108,29 @@ class Rosters:
 
         await self.db.write(remove)
 
-    async def show(self, who: Requester, jid: str) -> None:
-        """Show a contact again that was taken away."""
+    async def choose(
+        self, who: Requester, jid: str, partner: UserID, *, hears: bool | None = None, shows: bool | None = None
+    ) -> None:
+        """Keep whether the user wants to see the presence of somebody whom they talk with, and to be seen by them.
 
-        def show(tx: Write) -> None:
-            known = rosters.find(tx.conn, who.user, jid)
-            if known is not None and known.subscription == HIDDEN:
+        To want to see somebody who was taken away brings them back as they were at first.
+        """
+
+        def choose(tx: Write) -> None:
+            known = rosters.find(tx.conn, who.user, jid) or RosterItem(jid, None, "none", None, ())
+            now = known.subscription not in _DEAF, known.subscription not in _MUTE
+            if known.subscription == HIDDEN:
+                left = "none" if hears else HIDDEN
+            else:
+                left = _LEFT[now[0] if hears is None else hears, now[1] if shows is None else shows]
+            if left == known.subscription or all(one.user_id != partner for one in self._partners(tx.conn, who.user)):
+                return
+            if left == "none" and known.name is None and not known.groups:
                 rosters.remove(tx, who.user, jid)
+            else:
+                rosters.store(tx, who.user, replace(known, subscription=left))
 
-        await self.db.write(show)
+        await self.db.write(choose)
 
     def _partners(self, conn: Connection, user: UserNid) -> list[_Partner]:
         """Return whom a user has direct chats with."""
@@ -111,8 +146,15 @@ class Rosters:
         names = profiles.names_of(conn, list(nids.values()))
         near = memberships.near(conn, user, nids.values())
         return [
-            _Partner(one, names[nids[one]].display_name, nids[one] in near)
+            _Partner(one, names[nids[one]].display_name, nids[one] in near, nids[one])
             if one in nids
             else _Partner(one, None, False)
             for one in found
         ]
+
+
+def _between(mine: str, theirs: str) -> str:
+    """Return who sees whom, of what two users have kept of each other."""
+    sees = mine not in _DEAF and theirs not in _MUTE
+    seen = mine not in _MUTE and theirs not in _DEAF
+    return {(True, True): "both", (True, False): "to", (False, True): "from", (False, False): "none"}[sees, seen]

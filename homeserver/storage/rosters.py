@@ -1,6 +1,6 @@
 """Rosters, as XMPP clients keep them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from homeserver.model.nids import UserNid
 from homeserver.model.rosters import RosterItem
-from homeserver.storage.database import Write, upsert
+from homeserver.storage.database import Write, one_of, upsert
 from homeserver.storage.schema.xmpp import roster_items
 
 _ITEMS = sa.select(
@@ -29,6 +29,14 @@ def find(conn: Connection, user: UserNid, jid: str) -> RosterItem | None:
     """Return one contact of a user."""
     row = conn.execute(_ITEMS.where(roster_items.c.user == user, roster_items.c.jid == jid)).one_or_none()
     return None if row is None else RosterItem(row[0], row[1], row[2], row[3], tuple(orjson.loads(row[4])))
+
+
+def toward(conn: Connection, users: Iterable[UserNid], jid: str) -> dict[UserNid, str]:
+    """Return what is kept of one address in the rosters of some users: the subscription of each who has it."""
+    query = sa.select(roster_items.c.user, roster_items.c.subscription).where(
+        one_of(roster_items.c.user, users), roster_items.c.jid == jid
+    )
+    return {UserNid(user): subscription for user, subscription in conn.execute(query)}
 
 
 def store(tx: Write, user: UserNid, item: RosterItem) -> None:

@@ -62,7 +62,7 @@ async def announce(session: Session, presence: Element) -> None:
     _broadcast(session, session.presence, contacts)
     session.accounts.kept(Occupancies).look_at(session.who.user_id)
     if first:
-        _introduce(session, contacts)
+        _introduce(session, contacts.to)
         for tell in session.accounts.availability:
             await tell(session)
 
@@ -83,7 +83,7 @@ async def news(account: Account, told: News) -> None:
     found = _matrix_presence(available[0], told.ephemeral_since)
     if not found:
         return
-    contacts = await _contacts(available[0])
+    contacts = (await _contacts(available[0])).to
     for user_id, content in found.items():
         jid = contacts.get(user_id)
         if jid is not None:
@@ -125,20 +125,30 @@ async def _tell_matrix(session: Session, presence: Element) -> None:
             return
 
 
-async def _contacts(session: Session) -> dict[UserID, Jid]:
-    """Return the contacts who see the user, and whom the user sees."""
-    found = {}
+@dataclass(slots=True)
+class _Contacts:
+    """Those whom the user sees, and those who see the user."""
+
+    to: dict[UserID, Jid] = field(default_factory=dict)
+    from_: list[Jid] = field(default_factory=list)
+
+
+async def _contacts(session: Session) -> _Contacts:
+    found = _Contacts()
     for item in await roster.contacts(session):
-        user_id = session.addresses.user(Jid.parse(item.jid)) if item.subscription == "both" else None
-        if user_id is not None:
-            found[user_id] = Jid.parse(item.jid)
+        jid = Jid.parse(item.jid)
+        user_id = session.addresses.user(jid)
+        if user_id is not None and item.subscription in ("both", "to"):
+            found.to[user_id] = jid
+        if item.subscription in ("both", "from"):
+            found.from_.append(jid)
     return found
 
 
-def _broadcast(session: Session, presence: Element, contacts: Mapping[UserID, Jid]) -> None:
+def _broadcast(session: Session, presence: Element, contacts: _Contacts) -> None:
     for other in session.account.available():
         other.send(presence.with_attributes(to=str(other.jid)))
-    for jid in contacts.values():
+    for jid in contacts.from_:
         account = session.accounts.at(jid)
         for theirs in account.available() if account is not None else ():
             theirs.send(presence.with_attributes(to=str(theirs.jid)))
@@ -146,9 +156,19 @@ def _broadcast(session: Session, presence: Element, contacts: Mapping[UserID, Ji
 
 async def introduce(session: Session, contact: Jid) -> bool:
     """Tell a session whether a contact of the user's is there; return whether the user may know."""
-    contacts = {user_id: jid for user_id, jid in (await _contacts(session)).items() if jid == contact}
+    contacts = {user_id: jid for user_id, jid in (await _contacts(session)).to.items() if jid == contact}
     _introduce_to(session, contacts)
     return bool(contacts)
+
+
+def part(session: Session, contact: Jid) -> None:
+    """Show a session nothing of a contact any more."""
+    account = session.accounts.at(contact)
+    gone = [theirs.jid for theirs in account.available()] if account is not None else []
+    if session.kept(Online).shown.pop(contact, None) is not None:
+        gone.append(contact.with_resource(MATRIX))
+    for jid in gone:
+        session.send(stanzas.presence(session.jid, from_=jid, type_="unavailable"))
 
 
 def _introduce(session: Session, contacts: Mapping[UserID, Jid]) -> None:

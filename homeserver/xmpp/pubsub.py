@@ -248,7 +248,8 @@ async def _introduce(session: Session) -> None:
     for node in (node for node in new & NODES.keys() if NODES[node].introduced):
         for name, payload in await NODES[node].read(session):
             send([session], node, event(node, [Element("item", EVENT, {"id": name}, payload)]), session.jid.bare)
-    owners = [session.jid.bare, *(Jid.parse(item.jid) for item in await roster.contacts(session))]
+    seen = [item for item in await roster.contacts(session) if item.subscription in ("both", "to")]
+    owners = [session.jid.bare, *(Jid.parse(item.jid) for item in seen)]
     users = {user_id: owner for owner in owners if (user_id := session.addresses.user(owner)) is not None}
     names = session.services.history.names
     known = await session.services.db.read(lambda conn: names.user_nids(conn, users))

@@ -64,6 +64,12 @@ async def change(session: Session, iq: Element) -> Element:
     return result(iq)
 
 
+def removed(session: Session, iq: Element) -> Jid | None:
+    """Return whom a change of the roster takes away."""
+    item = payload_of(iq).find("item")
+    return _contact(session, item) if item is not None and item.get("subscription") == "remove" else None
+
+
 async def contacts(session: Session) -> Sequence[RosterItem]:
     """Return the contacts of a session's user."""
 
@@ -138,7 +144,5 @@ def _version(items: Sequence[RosterItem]) -> str:
 
 
 FEATURES: dict[Place, tuple[str, ...]] = {Place.SERVER: (ROSTER,)}
-HANDLERS = {
-    (Place.ACCOUNT, Kind.GET, ROSTER, "query"): get,
-    (Place.ACCOUNT, Kind.SET, ROSTER, "query"): change,
-}
+HANDLERS = {(Place.ACCOUNT, Kind.GET, ROSTER, "query"): get}
+"""Changing it changes who sees whom, so that `subscriptions` answers that."""
