@@ -44,6 +44,11 @@ def since(
     return _by_room(_SINCE.run(conn, values))
 
 
+def of_user(conn: Connection, user: UserNid, after: int = 0) -> dict[RoomNid, list[Receipt]]:
+    """Return a user's own receipts of all rooms, those that moved after a position."""
+    return _by_room(conn.execute(_SELECT.where(receipts.c.user == user, receipts.c.position > after)))
+
+
 def _by_room(rows: Iterable[Sequence[Any]]) -> dict[RoomNid, list[Receipt]]:
     found: dict[RoomNid, list[Receipt]] = {}
     for room, user, kind, thread, event_id, place, sent_at in rows:

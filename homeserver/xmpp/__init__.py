@@ -16,6 +16,7 @@ from homeserver.xmpp import (
     csi,
     deliveries,
     disco,
+    displayed,
     establishing,
     messages,
     muc,
@@ -92,6 +93,7 @@ NEWS: Sequence[OnNews] = (
     deliveries.news,
     bookmarks.news,
     avatars.news,
+    displayed.news,
 )
 """When something has changed for a user who has sessions here."""
 

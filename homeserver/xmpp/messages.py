@@ -16,7 +16,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.model.events import Event
 from homeserver.model.nids import RoomNid, UserNid
-from homeserver.xmpp import direct, invites
+from homeserver.xmpp import direct, displayed, invites
 from homeserver.xmpp.acting import Scene, perform
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
@@ -49,6 +49,7 @@ async def _receive(session: Session, stanza: Element) -> None:
     if kind == "groupchat":
         raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE, "this is nobody's room")
     peer = _peer(session, stanza)
+    await displayed.assist(session, stanza)
     if await invites.receive_direct(session, stanza, peer):
         return
     wanted = list(acts(stanza))

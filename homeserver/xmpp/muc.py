@@ -24,7 +24,7 @@ from homeserver.model.new_rooms import NewRoom, Preset
 from homeserver.model.nids import RoomNid
 from homeserver.services.aliases import check_new_alias
 from homeserver.storage import memberships
-from homeserver.xmpp import invites, muc_register
+from homeserver.xmpp import displayed, invites, muc_register
 from homeserver.xmpp.acting import Scene, perform
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
@@ -221,6 +221,7 @@ async def message(session: Session, stanza: Element) -> None:
     hub = session.accounts.kept(Occupancies).of(session, to)
     if hub is None:
         raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "You are not in this room")
+    await displayed.assist(session, stanza)
     subject = stanza.text_of("subject")
     if subject is not None and stanza.find("body") is None and stanza.find("thread") is None:
         await session.services.messages.set_state(session.who, hub.room_id, "m.room.topic", "", {"topic": subject})

@@ -16,7 +16,7 @@ from federation.core.xmpp.xml import AFTER_LOGIN, parse_frame
 from homeserver.errors import NotFound
 from homeserver.model.nids import UserNid
 from homeserver.services.pep import DEFAULTS, Mismatch
-from homeserver.xmpp import avatars, bookmarks, interests, roster
+from homeserver.xmpp import avatars, bookmarks, displayed, interests, roster
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.disco import form
 from homeserver.xmpp.eventing import EVENT, event, send
@@ -69,6 +69,7 @@ def _public(
 NODES: Mapping[str, OwnNode] = {
     bookmarks.NODE: OwnNode(bookmarks.read, bookmarks.publish, bookmarks.retract),
     bookmarks.LEGACY: OwnNode(bookmarks.read_legacy, bookmarks.publish_legacy, bookmarks.retract_legacy),
+    displayed.NODE: OwnNode(displayed.read, displayed.publish, displayed.retract, introduced=False),
     avatars.DATA: _public(avatars.read_data, avatars.publish_data, avatars.retract_data),
     avatars.METADATA: _public(avatars.read_metadata, avatars.publish_metadata, avatars.retract_metadata),
     avatars.NICK: _public(avatars.read_nick, avatars.publish_nick, avatars.retract_nick),
@@ -309,6 +310,7 @@ FEATURES: dict[Place, tuple[str, ...]] = {
         *(f"{PUBSUB}#{feature}" for feature in _FEATURES),
         *bookmarks.FEATURES,
         *avatars.FEATURES,
+        *displayed.FEATURES,
     )
 }
 HANDLERS: dict[Key, Handler] = {
