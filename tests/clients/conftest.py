@@ -6,9 +6,10 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from tests.clients.js_person import JsPerson, have_packages
+from tests.clients.js_person import HERE, JsPerson
 from tests.clients.person import Person
 from tests.conftest import DATABASES, POSTGRES
+from tests.support.node import have_packages
 from tests.support.process import ServerProcess
 from tests.support.world import fresh_postgres_database
 
@@ -53,5 +54,5 @@ async def room_id(alice: Person, bob: Person) -> str:
 
 def _with(client: type[Person]) -> type[Person]:
     if issubclass(client, JsPerson):
-        have_packages()
+        have_packages(HERE)
     return client

@@ -1,57 +1,21 @@
 """A person who chats with matrix-js-sdk, in a Node process that `js/person.mjs` runs."""
 
-import asyncio
 import base64
-import fcntl
-import hashlib
-import itertools
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.clients.person import Message, Person, Presence, RoomView
+from tests.support.puppet import Puppet, Thrown
 
 HERE = Path(__file__).parent / "js"
-PACKAGES = HERE / "node_modules"
-INSTALLED = PACKAGES / ".installed"
-OLDEST_NODE = 20
-LONGEST_LINE = 64 * 1024 * 1024
 
 
-def have_packages() -> None:
-    """Install what the client needs, once for each lock file. Skip the test where there is no Node; CI has one."""
-    if not _node_is_there():
-        missing = f"npm and Node {OLDEST_NODE} or later are missing"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    lock_file = HERE / "package-lock.json"
-    with lock_file.open("rb") as held:
-        # Tests in several processes want the same packages.
-        fcntl.flock(held, fcntl.LOCK_EX)
-        wanted = hashlib.sha256(held.read()).hexdigest()
-        if not INSTALLED.exists() or INSTALLED.read_text() != wanted:
-            done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            INSTALLED.write_text(wanted)
-
-
-def _node_is_there() -> bool:
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        return False
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    return int(version.removeprefix("v").split(".")[0]) >= OLDEST_NODE
-
-
-class JsError(Exception):
+class JsError(Thrown):
     """What the SDK threw."""
 
     def __init__(self, thrown: Mapping[str, Any]) -> None:
-        super().__init__(thrown["stack"])
+        super().__init__(thrown)
         self.status: int | None = thrown["status"]
         self.errcode: str | None = thrown["errcode"]
 
@@ -59,22 +23,12 @@ class JsError(Exception):
 class JsPerson(Person):
     """A client made by `createClient` and kept running by `startClient`, as Element does it; without encryption."""
 
-    def __init__(self, base: str) -> None:
-        super().__init__(base)
-        self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[Any]] = {}
-        self._process: asyncio.subprocess.Process | None = None
-        self._listening: asyncio.Task[None] | None = None
+    _puppet: Puppet | None = None
 
     async def asks(self, deed: str, *parameters: object) -> Any:
         """Do what `js/person.mjs` calls by that name. Raises `JsError`."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        number = next(self._numbers)
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        self._process.stdin.write(json.dumps({"id": number, "does": deed, "with": parameters}).encode() + b"\n")
-        await self._process.stdin.drain()
-        return await answer
+        assert self._puppet is not None
+        return await self._puppet.asks(deed, *parameters)
 
     async def _sign_up(self, name: str, password: str) -> None:
         await self._begins("signsUp", name, password)
@@ -83,33 +37,13 @@ class JsPerson(Person):
         await self._begins("logsIn", name, password)
 
     async def _begins(self, deed: str, *parameters: object) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            "node", "person.mjs", self.base, cwd=HERE,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LONGEST_LINE,
-        )  # fmt: skip
-        self._listening = asyncio.create_task(self._listens(self._process))
+        command = ("node", "person.mjs", self.base)
+        self._puppet = await Puppet.start(*command, tell_news=self.news.set, error=JsError, cwd=HERE)
         self.user_id = (await self.asks(deed, *parameters))["user_id"]
 
-    async def _listens(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            told = json.loads(line)
-            if "news" in told:
-                self.news.set()
-            elif "error" in told:
-                self._asked.pop(told["id"]).set_exception(JsError(told["error"]))
-            else:
-                self._asked.pop(told["id"]).set_result(told["answer"])
-        for answer in self._asked.values():
-            answer.set_exception(EOFError("the client has ended"))
-
     async def leaves(self) -> None:
-        if self._process is None or self._listening is None:
-            return
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
-        await self._listening
+        if self._puppet is not None:
+            await self._puppet.ends()
 
     async def logs_out(self) -> None:
         await self.asks("logsOut")
