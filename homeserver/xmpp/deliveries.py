@@ -22,7 +22,7 @@ from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.read_up_to import Marker, markers
 from homeserver.xmpp.reading import CHAT_STATES, RECEIPTS
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.surroundings import KINDS, Around, gather, show, takes_message
+from homeserver.xmpp.surroundings import KINDS, Around, gather, ids_of_sender, show, takes_message
 from homeserver.xmpp.translate import MARKERS
 
 STANZA_ID = "urn:xmpp:sid:0"
@@ -169,6 +169,8 @@ def direct_stanza(
     stanza = stanzas.message(peer_jid if mine else own, *parts, from_=own if mine else peer_jid, id_=around.stanza_id)
     if not mine and any(part.name == "body" for part in parts) and not archived:
         stanza.add(Element("request", RECEIPTS))
+    if speaker is event:
+        stanza.add(*ids_of_sender(event, around))
     return stanza.add(Element("stanza-id", STANZA_ID, {"by": str(own), "id": event.event_id}))
 
 

@@ -35,7 +35,7 @@ from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.session import Session
 from homeserver.xmpp.shows import UNKNOWN, Availability, availability
 from homeserver.xmpp.successions import TOMBSTONE
-from homeserver.xmpp.surroundings import KINDS, Around, gather, show, spoken_by_room
+from homeserver.xmpp.surroundings import KINDS, Around, gather, ids_of_sender, show, spoken_by_room
 from homeserver.xmpp.translate import MARKERS
 
 MUC = "http://jabber.org/protocol/muc"
@@ -370,6 +370,8 @@ class Hub:
             return None
         by_room = spoken_by_room(event, around)
         stanza = self._groupchat(None if by_room else event.sender, around.stanza_id, parts)
+        if not by_room:
+            stanza.add(*ids_of_sender(event, around))
         return stanza.add(Element("stanza-id", STANZA_ID, {"by": str(self.jid), "id": event.event_id}))
 
     @property

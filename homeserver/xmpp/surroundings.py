@@ -95,6 +95,16 @@ def _keys(
     return tuple(key for key, _ in said.get((about.event_id, sender), ())) if about is not None else ()
 
 
+def ids_of_sender(event: Event, around: Around) -> list[Element]:
+    """Return what its sender's client calls an event, by which it knows it again: in the `id` alone, not all look.
+
+    Source: https://xmpp.org/extensions/xep-0359.html#origin-id
+    """
+    if around.stanza_id == event.event_id:
+        return []
+    return [Element("origin-id", "urn:xmpp:sid:0", {"id": around.stanza_id})]
+
+
 def show(
     event: Event, around: Around, *, in_room: bool, link: LinkOf, address: Callable[[Event], str | None],
     archived: bool = False,

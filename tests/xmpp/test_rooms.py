@@ -46,6 +46,19 @@ async def test_a_room_is_entered_and_both_sides_talk(world: World, bob: User) ->
         assert heard.xml.find(occupant).get("id") == other.xml.find(occupant).get("id")  # type: ignore[union-attr]
 
 
+async def test_clients_know_their_own_messages_again_by_the_id_of_their_origin(world: World, bob: User) -> None:
+    room_id = await public_room(bob)
+    await world.user("alice")
+    origin_id = "{urn:xmpp:sid:0}origin-id"
+    async with talker(world, "alice") as alice:
+        await alice.enters(LOUNGE, "alice")
+        sent = alice.says(LOUNGE, "mine", "<origin-id xmlns='urn:xmpp:sid:0' id='one'/>", type_="groupchat", id_="one")
+        echo = await alice.hears("mine", type_="groupchat")
+        assert [each.get("id") for each in echo.xml.iterfind(origin_id)] == [sent]
+        await bob.says(room_id, "theirs")
+        assert (await alice.hears("theirs", type_="groupchat")).xml.find(origin_id) is None
+
+
 async def test_history_comes_with_its_time_and_as_much_as_is_wanted(world: World, bob: User) -> None:
     room_id = await public_room(bob)
     for number in range(5):
