@@ -6,7 +6,7 @@ picture is in the vCard (`vcard`) and its hash in presence (`photos`), which is 
 https://xmpp.org/extensions/xep-0398.html asks for.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -17,10 +17,11 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.model.nids import UserNid
 from homeserver.model.profiles import AVATAR_URL, DISPLAY_NAME, PublicNames
-from homeserver.storage import account_data, memberships, profiles
+from homeserver.storage import account_data, profiles
 from homeserver.xmpp import direct, pictures, presence, roster
 from homeserver.xmpp.accounts import Account, Accounts, News
 from homeserver.xmpp.eventing import EVENT, event, send
+from homeserver.xmpp.faces import faces
 from homeserver.xmpp.interests import Interests
 from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.session import Session
@@ -141,26 +142,6 @@ async def retract_metadata(session: Session, _name: str) -> None:
 async def retract_nick(session: Session, _name: str) -> None:
     """Have no name."""
     await _set(session, DISPLAY_NAME, "")
-
-
-# What is known of others here, without asking their servers
-
-
-async def faces(session: Session, user_ids: Iterable[UserID]) -> dict[UserID, PublicNames]:
-    """Return name and picture of those of some users who are known here: by profile, or by what a shared room says."""
-    services, wanted = session.services, set(user_ids)
-    own = session.addresses.server_name
-
-    def read(conn: Connection) -> dict[UserID, PublicNames]:
-        nids = services.history.names.user_nids(conn, wanted)
-        near = [nid for user_id, nid in nids.items() if server_of(user_id) == own]
-        far = [nid for user_id, nid in nids.items() if server_of(user_id) != own]
-        found = profiles.names_of(conn, near)
-        if far:
-            found |= memberships.names_near(conn, session.who.user, far)
-        return {user_id: found[nid] for user_id, nid in nids.items() if nid in found}
-
-    return await services.db.read(read)
 
 
 async def _own(session: Session) -> PublicNames:

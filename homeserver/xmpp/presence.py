@@ -23,6 +23,7 @@ from homeserver.services.presence import Device
 from homeserver.xmpp import photos, roster
 from homeserver.xmpp.accounts import Account, News
 from homeserver.xmpp.addresses import Place
+from homeserver.xmpp.faces import faces
 from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.router import Kind
@@ -62,7 +63,7 @@ async def announce(session: Session, presence: Element) -> None:
     _broadcast(session, session.presence, contacts)
     session.accounts.kept(Occupancies).look_at(session.who.user_id)
     if first:
-        _introduce(session, contacts.to)
+        await _introduce(session, contacts.to)
         for tell in session.accounts.availability:
             await tell(session)
 
@@ -84,11 +85,9 @@ async def news(account: Account, told: News) -> None:
     if not found:
         return
     contacts = (await _contacts(available[0])).to
-    for user_id, content in found.items():
-        jid = contacts.get(user_id)
-        if jid is not None:
-            for session in available:
-                _show(session, jid, content)
+    for user_id, content in (await _with_faces(available[0], found, contacts)).items():
+        for session in available:
+            _show(session, contacts[user_id], content)
 
 
 async def _go(session: Session, presence: Element) -> None:
@@ -157,7 +156,7 @@ def _broadcast(session: Session, presence: Element, contacts: _Contacts) -> None
 async def introduce(session: Session, contact: Jid) -> bool:
     """Tell a session whether a contact of the user's is there; return whether the user may know."""
     contacts = {user_id: jid for user_id, jid in (await _contacts(session)).to.items() if jid == contact}
-    _introduce_to(session, contacts)
+    await _introduce_to(session, contacts)
     return bool(contacts)
 
 
@@ -171,17 +170,17 @@ def part(session: Session, contact: Jid) -> None:
         session.send(stanzas.presence(session.jid, from_=jid, type_="unavailable"))
 
 
-def _introduce(session: Session, contacts: Mapping[UserID, Jid]) -> None:
+async def _introduce(session: Session, contacts: Mapping[UserID, Jid]) -> None:
     """Tell a session that has just become available who else is there."""
     for other in session.account.others(session):
         if other.presence is not None:
             session.send(other.presence.with_attributes(to=str(session.jid)))
-    _introduce_to(session, contacts)
+    await _introduce_to(session, contacts)
 
 
-def _introduce_to(session: Session, contacts: Mapping[UserID, Jid]) -> None:
+async def _introduce_to(session: Session, contacts: Mapping[UserID, Jid]) -> None:
     """Tell a session who of its contacts is there."""
-    online = _matrix_presence(session, 0)
+    online = await _with_faces(session, _matrix_presence(session, 0), contacts)
     for user_id, jid in contacts.items():
         account = session.accounts.at(jid)
         theirs = account.available() if account is not None else []
@@ -206,6 +205,19 @@ def _matrix_presence(session: Session, since: int) -> dict[UserID, Mapping[str, 
         if user_id != session.who.user_id and (account is None or not account.available()):
             found[user_id] = event["content"]
     return found
+
+
+async def _with_faces(
+    session: Session, found: Mapping[UserID, Mapping[str, Any]], contacts: Mapping[UserID, Jid]
+) -> dict[UserID, Mapping[str, Any]]:
+    """Return the presence of those who are contacts, each with the picture that is known of them."""
+    wanted = found.keys() & contacts.keys()
+    known = await faces(session, wanted) if wanted else {}
+    return {
+        user_id: {**content, "avatar_url": known[user_id].avatar_url if user_id in known else None}
+        for user_id, content in found.items()
+        if user_id in wanted
+    }
 
 
 def _show(session: Session, jid: Jid, content: Mapping[str, Any]) -> None:
