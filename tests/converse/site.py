@@ -18,9 +18,12 @@ from cryptography.hazmat.primitives import serialization
 from tests.converse.browser import Page
 from tests.support.certificates import Authority, Certificate
 from tests.support.node import have_packages
+from tests.support.waiting import until
 from tests.support.world import Site
 
 HERE = Path(__file__).parent
+MESSAGES = 20
+"""As many messages of the past the page asks for at once."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -44,7 +47,7 @@ SETTINGS = {
     "i18n": "en",
     # Only what was seen is loaded, as it is scrolled to: nothing is there before.
     "mam_request_all_pages": False,
-    "archived_messages_page_size": 20,
+    "archived_messages_page_size": MESSAGES,
     # Nothing moves on the screen by itself, so that what is clicked is where it was seen.
     "disable_effects": True,
 }
@@ -76,8 +79,15 @@ class Line:
             return
         there, back = await asyncio.open_connection("127.0.0.1", port)
         self._open |= {writer, back}
-        await asyncio.gather(_carry(reader, back), _carry(there, writer))
-        self._open -= {writer, back}
+        try:
+            await asyncio.gather(_carry(reader, back), _carry(there, writer))
+        finally:
+            self._open -= {writer, back}
+
+    async def end(self) -> None:
+        """Lose all connections; return when they are gone."""
+        self.cut()
+        await until(lambda: not self._open)
 
 
 @asynccontextmanager
@@ -94,8 +104,7 @@ async def before(site: Site, directory: Path) -> AsyncIterator[Line]:
     async with AsyncExitStack() as stack:
         beside = await stack.enter_async_context(_pages(have_packages(HERE) / "converse.js" / "dist", context))
         server = await asyncio.start_server(partial(made.carry, port), "127.0.0.1", 0, ssl=context)
-        stack.push_async_callback(server.wait_closed)
-        stack.callback(made.cut)
+        stack.push_async_callback(made.end)
         stack.callback(server.close)
         before = server.sockets[0].getsockname()[1]
         made.hosts = {f"{site.name}:443": f"127.0.0.1:{before}", f"{chat}:443": f"127.0.0.1:{beside}"}

@@ -7,15 +7,13 @@ import pytest
 from tests.converse.browser import Page
 from tests.converse.conftest import Room, members
 from tests.converse.person import NOTICE, OCCUPANT, REACTION, TEXT, ConversePerson
-from tests.converse.site import Line
+from tests.converse.site import MESSAGES, Line
 from tests.support.media import encoded, picture
 from tests.support.talker import direct_room, ephemeral, event_of, hears
 from tests.support.waiting import asking
 from tests.support.world import User, ok, q
 
 ROOMS = "rooms.hs1"
-PAGE = 20
-"""As many messages Converse.js asks the archive for at once, in these tests."""
 
 
 @pytest.mark.asyncio(loop_scope="class")
@@ -39,6 +37,8 @@ class TestConverse:
         await alice.page.sees(OCCUPANT, "bob")
         await alice.page.sees(OCCUPANT, "alice")
         await asking(lambda: members(bob, room.room_id), lambda seen: seen.get(account.user_id) == "join")
+        seen = ok(await bob.get(f"/presence/{q(account.user_id)}/status"))
+        assert seen["presence"] == "online"
 
     async def test_messages_go_both_ways(self, alice: ConversePerson, account: User, bob: User, room: Room) -> None:
         await alice.enters(room.name, ROOMS)
@@ -55,15 +55,15 @@ class TestConverse:
     async def test_what_was_said_before_comes_as_one_scrolls_up(
         self, alice: ConversePerson, bob: User, room: Room
     ) -> None:
-        for number in range(3 * PAGE):
+        for number in range(3 * MESSAGES):
             await bob.says(room.room_id, f"crumb {number:02}")
         await alice.enters(room.name, ROOMS)
-        await alice.hears(f"crumb {3 * PAGE - 1}")
-        assert f"crumb {PAGE - 1}" not in await alice.page.reads(TEXT)
+        await alice.hears(f"crumb {3 * MESSAGES - 1}")
+        assert f"crumb {MESSAGES - 1}" not in await alice.page.reads(TEXT)
         while "crumb 00" not in await alice.page.reads(TEXT):
             await alice.page.turns(".chat-content__messages", -2000)
         texts = [text for text in await alice.page.reads(TEXT) if text.startswith("crumb")]
-        assert texts == [f"crumb {number:02}" for number in range(3 * PAGE)]
+        assert texts == [f"crumb {number:02}" for number in range(3 * MESSAGES)]
 
     async def test_edits_go_both_ways(self, alice: ConversePerson, bob: User, room: Room) -> None:
         await alice.enters(room.name, ROOMS)
