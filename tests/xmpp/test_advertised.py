@@ -60,6 +60,7 @@ PROBES: dict[str, tuple[str, str] | None] = {
         pubsub("<publish node='urn:xmpp:avatar:metadata'><item id='a'><metadata xmlns='urn:xmpp:avatar:metadata'/>"
                "</item></publish>"),
     ),
+    "urn:xmpp:mds:server-assist:0": ("get", pubsub("<items node='urn:xmpp:mds:displayed:0'/>")),
     PUBSUB: ("set", pubsub(PUBLISH.format(""))),
     f"{PUBSUB}#publish": ("set", pubsub(PUBLISH.format(""))),
     f"{PUBSUB}#auto-create": ("set", pubsub(PUBLISH.format("").replace("urn:a'><item", "urn:new'><item"))),
