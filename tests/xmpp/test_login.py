@@ -91,6 +91,19 @@ async def test_after_a_few_failures_the_stream_ends(world: World, alice: User, c
     assert "<policy-violation" in await client.hears_the_end()
 
 
+async def test_a_client_that_binds_to_tls_in_another_way_comes_to_the_mechanism_that_it_can(
+    world: World, alice: User, client: RawClient
+) -> None:
+    """As slixmpp 1.8 does it, which is in Debian 12, for Poezio and others."""
+    for gs2, plus in (("p=tls-unique", True), ("y", False)):
+        for name in sasl.offered(b"x"):
+            if name.endswith("-PLUS") is plus and name != "PLAIN":
+                await client.says(AUTH.format(name, sasl.encode(f"{gs2},,n=alice,r=b".encode())))
+                await client.hears("</failure>")
+    await client.says(AUTH.format("PLAIN", sasl.encode(f"\0alice\0{PASSWORD}".encode())))
+    assert "<success" in await client.hears("</success>|</failure>|/>")
+
+
 @pytest.mark.parametrize(
     ("authzid", "name", "right"),
     [

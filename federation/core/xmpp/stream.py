@@ -23,7 +23,12 @@ from federation.core.xmpp.stanza import IQ, error, is_stanza, result
 from federation.core.xmpp.xml import AFTER_LOGIN, Closed, Limits, Opened, Parsed
 
 MOST_ATTEMPTS = 5
-"""Logins that may fail on one stream: https://www.rfc-editor.org/rfc/rfc6120#section-6.4.5."""
+"""Wrong passwords on one stream: https://www.rfc-editor.org/rfc/rfc6120#section-6.4.5."""
+MOST_FAILURES = 16
+"""Logins that may fail on one stream, for whatever reason: clients that do not understand a mechanism try the next one.
+
+slixmpp up to 1.8 binds to a TLS channel in a way of its own, and comes to PLAIN as the seventh.
+"""
 
 
 class State(Enum):
@@ -194,6 +199,7 @@ class Stream:
         self._claim = sasl.Claim("", None)
         self._success = b""
         self._mechanism = ""
+        self._wrong = 0
         self._failures = 0
         self._bind = Element(IQ)
 
@@ -258,6 +264,8 @@ class Stream:
 
     def refuse(self, why: SaslError) -> None:
         """Tell the client that the login has failed; it may try again, but not for ever."""
+        # Else it has failed before the password came into it.
+        tried = self._scram is not None or self.state is State.WANTS_VERDICT
         if not self._move(Input.REFUSED):
             return
         self._scram = None
@@ -265,8 +273,9 @@ class Stream:
         if why.text:
             failure.add(Element("text", namespaces.SASL, {"xml:lang": "en"}, why.text))
         self.send(failure)
+        self._wrong += tried
         self._failures += 1
-        if self._failures >= MOST_ATTEMPTS:
+        if self._wrong >= MOST_ATTEMPTS or self._failures >= MOST_FAILURES:
             self.close(StreamError(StreamCondition.POLICY_VIOLATION, "too many attempts to log in"))
 
     def bind(self, jid: Jid) -> None:

@@ -215,6 +215,17 @@ def test_a_login_is_not_tried_for_ever() -> None:
     assert talk.answers().endswith("</stream:stream>")
 
 
+def test_mechanisms_that_a_client_gets_wrong_are_no_wrong_passwords_and_not_tried_for_ever() -> None:
+    talk = Talk()
+    talk.sends(HEADER)
+    for _ in range(stream.MOST_FAILURES - 1):
+        assert talk.sends(AUTH.format("SCRAM-SHA-1", sasl.encode(b"p=tls-unique,,n=a,r=b"))) == []
+        assert "<malformed-request/>" in talk.answers()
+    assert talk.stream.state is State.LOGIN
+    (ended,) = talk.sends(AUTH.format("SCRAM-SHA-1", "") + "<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+    assert isinstance(ended, Ended)
+
+
 def test_keys_may_be_refused() -> None:
     talk = Talk()
     talk.sends(HEADER)
