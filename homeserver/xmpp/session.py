@@ -14,7 +14,6 @@ What is to happen when a session begins, becomes available or ends, and with eac
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,7 +73,7 @@ class Session:
         self.handling = asyncio.Lock()
         """Held while a stanza of the client is handled."""
         self._kept: dict[type[Any], Any] = {}
-        self._asked: OrderedDict[str, tuple[Jid | None, asyncio.Future[Element]]] = OrderedDict()
+        self._asked: dict[str, tuple[Jid | None, asyncio.Future[Element]]] = {}
 
     @property
     def available(self) -> bool:
@@ -123,7 +122,7 @@ class Session:
         future: asyncio.Future[Element] = asyncio.get_running_loop().create_future()
         self._asked[name] = (from_, future)
         if len(self._asked) > MOST_ASKED:
-            _, (_, oldest) = self._asked.popitem(last=False)
+            _, oldest = self._asked.pop(next(iter(self._asked)))
             oldest.cancel()
         self.send(stanzas.request(self.jid, payload, type_=type_, id_=name, from_=from_ or self.addresses.domain))
         try:

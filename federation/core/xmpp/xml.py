@@ -106,12 +106,12 @@ class Parser:
         if self._header is not None and len(self._open) == 1 and self._expat.CurrentByteIndex == self._fed:
             self._resting = True
             self._expat = _NOBODY
+            self._open = []
 
     def _wake(self) -> None:
         assert self._header is not None
         self._resting = False
         self._expat = self._new()
-        self._open.clear()
         self._expat.Parse(self._header, False)
         self._found.clear()
         self._fed = self._done = len(self._header)
