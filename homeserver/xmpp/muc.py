@@ -159,7 +159,7 @@ def _history(wanted: Element | None) -> Span | None:
     """Return how much of the past a client wants: https://xmpp.org/extensions/xep-0045.html#enter-managehistory."""
     limit, since = USUAL_HISTORY, None
     if wanted is not None:
-        if wanted.get("maxchars") == "0":
+        if "0" in (wanted.get("maxchars"), wanted.get("seconds")):
             return None
         limit = _number(wanted.get("maxstanzas"), limit)
         seconds = wanted.get("seconds")

@@ -72,6 +72,18 @@ async def test_history_comes_with_its_time_and_as_much_as_is_wanted(world: World
         assert not [one for one in alice.received if one.name == "message" and one["body"].startswith("message")]
 
 
+@pytest.mark.parametrize("nothing", ["maxstanzas", "maxchars", "seconds"])
+async def test_no_history_comes_to_who_wants_none(world: World, bob: User, nothing: str) -> None:
+    room_id = await public_room(bob)
+    await bob.says(room_id, "message")
+    await world.user("alice")
+    async with talker(world, "alice") as alice:
+        history = f"<history {nothing}='0'/>"
+        alice.client.send_raw(f"<presence to='{LOUNGE}/alice'><x xmlns='{MUC}'>{history}</x></presence>")
+        await alice.gets(lambda one: one.name == "message" and one.xml.find("{jabber:client}subject") is not None)
+        assert not [one for one in alice.received if one.name == "message" and one["body"] == "message"]
+
+
 async def test_coming_going_and_names_are_presence(world: World, bob: User) -> None:
     room_id = await public_room(bob)
     await world.user("alice")
