@@ -79,7 +79,7 @@ async def _enter(session: Session, stanza: Element, to: Jid, occupancies: Occupa
     room, created = await _join(session, chats, to)
     await chats.names.entered(room, to)
     x = stanza.find("x", MUC)
-    history = _history(x.find("history") if x is not None else None)
+    history = _history(x.find("history") if x is not None else None, chats.services.clock.now_ms())
     await occupancies.enter(session, to, room, history, created=created)
 
 
@@ -155,7 +155,7 @@ def _known(room: RoomNid | None) -> RoomNid:
     return room
 
 
-def _history(wanted: Element | None) -> Span | None:
+def _history(wanted: Element | None, now_ms: int) -> Span | None:
     """Return how much of the past a client wants: https://xmpp.org/extensions/xep-0045.html#enter-managehistory."""
     limit, since = USUAL_HISTORY, None
     if wanted is not None:
@@ -165,7 +165,7 @@ def _history(wanted: Element | None) -> Span | None:
         seconds = wanted.get("seconds")
         since = _moment(wanted.get("since"))
         if seconds is not None and since is None:
-            since = -1000 * _number(seconds, 0)
+            since = now_ms - 1000 * _number(seconds, 0)
     return Span(min(limit, MOST_HISTORY), since_ms=since) if limit > 0 else None
 
 

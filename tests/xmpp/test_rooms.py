@@ -1,12 +1,14 @@
 """Rooms, with XMPP on one side and Matrix on the other."""
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from slixmpp.exceptions import IqError
 
 from homeserver.xmpp import occupancy
+from tests.support.clock import MovableClock
 from tests.support.talker import codes, ephemeral, event_of, hears, item, talker
 from tests.support.world import User, World, ok, q
 
@@ -70,6 +72,21 @@ async def test_history_comes_with_its_time_and_as_much_as_is_wanted(world: World
         assert old.xml.find("{urn:xmpp:delay}delay") is not None
         await alice.hears("message 4", type_="groupchat")
         assert not [one for one in alice.received if one.name == "message" and one["body"].startswith("message")]
+
+
+async def test_history_goes_back_as_many_seconds_as_are_wanted(database_url: str, tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with World.start(database_url, tmp_path, clock=clock) as world:
+        bob, _ = await world.user("bob"), await world.user("alice")
+        room_id = await public_room(bob)
+        for text in ("old", "new"):
+            clock.advance(60)
+            await bob.says(room_id, text)
+        async with talker(world, "alice") as alice:
+            presence = f"<presence to='{LOUNGE}/alice'><x xmlns='{MUC}'><history seconds='30'/></x></presence>"
+            alice.client.send_raw(presence)
+            await alice.hears("new", type_="groupchat")
+            assert not [one for one in alice.received if one.name == "message" and one["body"] == "old"]
 
 
 @pytest.mark.parametrize("nothing", ["maxstanzas", "maxchars", "seconds"])
