@@ -42,7 +42,7 @@ from homeserver.xmpp import (
 from homeserver.xmpp.accounts import Hook, OnNews
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.connection import Nonza
-from homeserver.xmpp.router import Extension, Identity
+from homeserver.xmpp.router import Extension, Guard, Identity
 
 MODULES: Sequence[Extension] = (
     establishing,
@@ -74,16 +74,20 @@ MODULES: Sequence[Extension] = (
 IDENTITIES: Mapping[Place, Sequence[Identity]] = {
     Place.SERVER: (Identity("server", "im", software.NAME),),
     Place.ACCOUNT: (Identity("account", "registered"), Identity("pubsub", "pep")),
+    Place.USER: (Identity("account", "registered"), Identity("pubsub", "pep")),
     Place.ROOMS: (Identity("conference", "text", "Rooms"),),
     Place.UPLOADS: (Identity("store", "file", "File uploads"),),
     Place.GATEWAY: (Identity("gateway", "matrix", "Users of other Matrix servers"),),
 }
 """What each place is; a place without is not told of."""
 
-BEGUN: Sequence[Hook] = (deliveries.begun,)
+GUARDS: Sequence[Guard] = (blocking.guard,)
+"""What looks at each stanza before it is handled."""
+
+BEGUN: Sequence[Hook] = (blocking.begun, deliveries.begun)
 """When a resource is bound, before the client knows."""
 
-ENDED: Sequence[Hook] = (presence.ended, resumption.ended, deliveries.ended)
+ENDED: Sequence[Hook] = (presence.ended, resumption.ended, deliveries.ended, blocking.ended)
 """When a session has ended for good: not when only its connection broke and it can be resumed."""
 
 NEWS: Sequence[OnNews] = (

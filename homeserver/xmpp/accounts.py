@@ -264,13 +264,13 @@ class Accounts:
 
     # Between sessions
 
-    def pass_on(self, session: Session, to: Jid | None, iq: Element) -> None:
-        """Give an iq to another session of the same user, which answers it. Raises `StanzaError`.
+    def pass_on(self, to: Jid, iq: Element) -> None:
+        """Give an iq to a session, which answers it. Raises `StanzaError` if there is none.
 
-        https://www.rfc-editor.org/rfc/rfc6121#section-8.5.3.2.3. Strangers would learn who is online by asking.
+        https://www.rfc-editor.org/rfc/rfc6121#section-8.5.3.1
         """
-        found = self.session(to) if to is not None else None
-        if found is None or found.account is not session.account:
+        found = self.session(to)
+        if found is None:
             raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE)
         found.send(iq)
 

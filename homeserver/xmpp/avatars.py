@@ -231,7 +231,7 @@ async def news(account: Account, told: News) -> None:
 async def _contacts(session: Session) -> dict[UserID, Jid]:
     """Return those whom a session's user listens to."""
     found = {}
-    for item in await roster.contacts(session):
+    for item in await roster.near(session):
         jid = Jid.parse(item.jid)
         user_id = session.addresses.user(jid) if item.subscription in ("both", "to") else None
         if user_id is not None:

@@ -8,8 +8,10 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
+from federation.core.ids import server_of
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
+from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.stanza import payload_of, result
 from homeserver.config.schema import Support
 from homeserver.xmpp.addresses import Addresses, Place
@@ -25,7 +27,7 @@ CONTACTS = "http://jabber.org/network/serverinfo"
 SOFTWARE = "https://isthmus.example/"
 """The node of the server's capabilities."""
 
-PLACES = (Place.SERVER, Place.ACCOUNT, Place.GATEWAY, Place.ROOMS, Place.UPLOADS)
+PLACES = (Place.SERVER, Place.ACCOUNT, Place.USER, Place.GATEWAY, Place.ROOMS, Place.UPLOADS)
 
 
 async def info(session: Session, iq: Element) -> Element:
@@ -34,6 +36,8 @@ async def info(session: Session, iq: Element) -> Element:
     place = _place(session, iq)
     if not router.identities.get(place):
         raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE)
+    if place is Place.USER:
+        await _check_exists(session, Jid.parse(iq.attributes["to"]))
     query = Element("query", INFO, {"node": payload_of(iq).get("node")})
     query.add(*_described(router, place, session.services.config.support))
     if place is Place.UPLOADS:
@@ -65,8 +69,8 @@ FEATURES: Mapping[Place, tuple[str, ...]] = {}
 """That it answers is in every answer."""
 HANDLERS: Mapping[Key, Handler] = {
     **{(place, Kind.GET, INFO, "query"): info for place in PLACES},
-    # What rooms there are is told by what knows rooms.
-    **{(place, Kind.GET, ITEMS, "query"): items for place in PLACES if place is not Place.ROOMS},
+    # What rooms and nodes there are is told by what knows them.
+    **{(place, Kind.GET, ITEMS, "query"): items for place in (Place.SERVER, Place.GATEWAY, Place.UPLOADS)},
 }
 
 
@@ -113,6 +117,15 @@ def _contacts(support: Support) -> list[tuple[str, list[str]]]:
         ("support-addresses", [support.page] if support.page else []),
     ]
     return [(name, values) for name, values in fields if values]
+
+
+async def _check_exists(session: Session, jid: Jid) -> None:
+    """See that there is a user of this server; those of others are theirs to know. Raises `NotFound`."""
+    user_id = session.addresses.user(jid)
+    if user_id is None:
+        raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
+    if server_of(user_id) == session.addresses.server_name:
+        await session.services.profiles.local(user_id)
 
 
 def _services(addresses: Addresses) -> Sequence[tuple[Place, str]]:

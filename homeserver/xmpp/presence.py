@@ -19,6 +19,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.errors import MatrixError
 from homeserver.model.presence import PresenceState
+from homeserver.model.rosters import RosterItem
 from homeserver.services.presence import Device
 from homeserver.xmpp import photos, roster
 from homeserver.xmpp.accounts import Account, News
@@ -134,7 +135,7 @@ class _Contacts:
 
 async def _contacts(session: Session) -> _Contacts:
     found = _Contacts()
-    for item in await roster.contacts(session):
+    for item in await roster.near(session):
         jid = Jid.parse(item.jid)
         user_id = session.addresses.user(jid)
         if user_id is not None and item.subscription in ("both", "to"):
@@ -158,6 +159,36 @@ async def introduce(session: Session, contact: Jid) -> bool:
     contacts = {user_id: jid for user_id, jid in (await _contacts(session)).to.items() if jid == contact}
     await _introduce_to(session, contacts)
     return bool(contacts)
+
+
+async def blocked(account: Account, jid: Jid) -> None:
+    """Let a contact and a user be gone for each other whom the user has blocked.
+
+    https://xmpp.org/extensions/xep-0191.html#block
+    """
+    item = await _contact(account, jid)
+    other = account.accounts.at(jid)
+    if item is not None and item.subscription in ("both", "from"):
+        for theirs in other.available() if other is not None else ():
+            part(theirs, account.jid)
+    if item is not None and item.subscription in ("both", "to"):
+        for own in account.available():
+            part(own, jid)
+
+
+async def unblocked(account: Account, jid: Jid) -> None:
+    """Show a contact and a user to each other whom the user has blocked no longer."""
+    other = account.accounts.at(jid)
+    for own in account.available():
+        await introduce(own, jid)
+    for theirs in other.available() if other is not None else ():
+        await introduce(theirs, account.jid)
+
+
+async def _contact(account: Account, jid: Jid) -> RosterItem | None:
+    session = next(iter(account.sessions.values()), None)
+    items = await roster.contacts(session) if session is not None else ()
+    return next((item for item in items if item.jid == str(jid)), None)
 
 
 def part(session: Session, contact: Jid) -> None:

@@ -18,7 +18,7 @@ from homeserver.model.nids import UserNid
 from homeserver.services.pep import DEFAULTS, Mismatch
 from homeserver.xmpp import avatars, bookmarks, displayed, interests, roster
 from homeserver.xmpp.addresses import Place
-from homeserver.xmpp.disco import form
+from homeserver.xmpp.disco import ITEMS, form
 from homeserver.xmpp.eventing import EVENT, event, send
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
@@ -129,6 +129,28 @@ async def _check_may_read(session: Session, owner: Jid, access: str) -> None:
     raise StanzaError(StanzaCondition.NOT_AUTHORIZED, "This is not for you")
 
 
+async def nodes(session: Session, iq: Element) -> Element:
+    """Tell which nodes there are that the user may read, or the items of one: XEP-0163, section 6.2."""
+    node = stanzas.payload_of(iq).get("node")
+    query = Element("query", ITEMS, {"node": node})
+    if node is not None:
+        for name, _ in await _items(session, iq, node, None, None):
+            query.add(Element("item", ITEMS, {"jid": iq.get("to") or str(session.jid.bare), "name": name}))
+        return stanzas.result(iq, query)
+    is_own = session.place_of(iq) is Place.ACCOUNT
+    owner = session.jid.bare if is_own else Jid.parse(iq.attributes["to"])
+    user_id = session.addresses.user(owner)
+    names = session.services.history.names
+    user = await session.services.db.read(lambda conn: names.user(conn, user_id)) if user_id is not None else None
+    kept = await session.services.pep.nodes(user) if user is not None else {}
+    allowed = {"open", "presence", "roster"} if kept and await roster.may_reach(session, owner) else {"open"}
+    readable = {name for name, config in kept.items() if is_own or config["pubsub#access_model"] in allowed}
+    filled = {name for name, each in NODES.items() if is_own or each.of_other is not None}
+    for name in sorted(readable | filled):
+        query.add(Element("item", ITEMS, {"jid": str(owner), "node": name}))
+    return stanzas.result(iq, query)
+
+
 async def put(session: Session, iq: Element) -> Element:
     """Publish, retract or make something. Raises `StanzaError` and what services raise."""
     asked = stanzas.payload_of(iq)
@@ -154,28 +176,25 @@ async def _publish(session: Session, iq: Element, publish: Element, options: Map
         own = NODES.get(node)
         if own is not None:
             if not own.allows(options):
-                return _mismatch(iq)
+                raise _mismatch()
             await own.publish(session, name, payload)
             continue
         stored = serialise(payload, "").encode()
         compared = {key: value for key, value in options.items() if key in _COMPARED}
         try:
             config = await session.services.pep.publish(session.who, node, name, stored, compared)
-        except Mismatch:
-            return _mismatch(iq)
+        except Mismatch as error:
+            raise _mismatch() from error
         await _notify(session, node, [Element("item", EVENT, {"id": name}, payload)], config)
     made = Element("publish", PUBSUB, {"node": node})
     made.add(*(Element("item", PUBSUB, {"id": name}) for name in names))
     return stanzas.result(iq, Element("pubsub", PUBSUB, None, made))
 
 
-def _mismatch(iq: Element) -> Element:
+def _mismatch() -> StanzaError:
     """https://xmpp.org/extensions/xep-0060.html#publisher-publish-options"""
-    answer = stanzas.error(iq, StanzaError(StanzaCondition.CONFLICT, "The node is configured in another way"))
-    error = answer.find("error")
-    assert error is not None
-    error.add(Element("precondition-not-met", ERRORS))
-    return answer
+    text = "The node is configured in another way"
+    return StanzaError(StanzaCondition.CONFLICT, text, detail=("precondition-not-met", ERRORS))
 
 
 async def _retract(session: Session, iq: Element, retract: Element) -> Element:
@@ -232,7 +251,7 @@ async def _notify(session: Session, node: str, items: Iterable[Element], config:
     send(session.account.available(), node, told, session.jid.bare)
     if config["pubsub#access_model"] == "whitelist":
         return
-    for contact in await roster.contacts(session):
+    for contact in await roster.near(session):
         account = session.accounts.at(Jid.parse(contact.jid))
         if account is not None and contact.subscription in ("both", "from"):
             send(account.available(), node, told, session.jid.bare)
@@ -249,7 +268,7 @@ async def _introduce(session: Session) -> None:
     for node in (node for node in new & NODES.keys() if NODES[node].introduced):
         for name, payload in await NODES[node].read(session):
             send([session], node, event(node, [Element("item", EVENT, {"id": name}, payload)]), session.jid.bare)
-    seen = [item for item in await roster.contacts(session) if item.subscription in ("both", "to")]
+    seen = [item for item in await roster.near(session) if item.subscription in ("both", "to")]
     owners = [session.jid.bare, *(Jid.parse(item.jid) for item in seen)]
     users = {user_id: owner for owner in owners if (user_id := session.addresses.user(owner)) is not None}
     names = session.services.history.names
@@ -304,18 +323,26 @@ _FEATURES = (
     "create-nodes", "create-and-configure", "config-node", "config-node-max", "item-ids", "multi-items",
     "last-published", "auto-subscribe", "filtered-notifications", "access-open", "access-presence", "access-whitelist",
 )  # fmt: skip
+_OF_OTHERS = (
+    "retrieve-items", "item-ids", "last-published", "auto-subscribe", "filtered-notifications", "access-open",
+    "access-presence",
+)  # fmt: skip
+"""What there is of it for somebody else than the owner."""
 FEATURES: dict[Place, tuple[str, ...]] = {
+    Place.USER: (PUBSUB, *(f"{PUBSUB}#{feature}" for feature in _OF_OTHERS)),
     Place.ACCOUNT: (
         PUBSUB,
         *(f"{PUBSUB}#{feature}" for feature in _FEATURES),
         *bookmarks.FEATURES,
         *avatars.FEATURES,
         *displayed.FEATURES,
-    )
+    ),
 }
 HANDLERS: dict[Key, Handler] = {
     (Place.ACCOUNT, Kind.GET, PUBSUB, "pubsub"): get,
     (Place.USER, Kind.GET, PUBSUB, "pubsub"): get,
+    (Place.ACCOUNT, Kind.GET, ITEMS, "query"): nodes,
+    (Place.USER, Kind.GET, ITEMS, "query"): nodes,
     (Place.ACCOUNT, Kind.SET, PUBSUB, "pubsub"): put,
     (Place.ACCOUNT, Kind.GET, OWNER, "pubsub"): configuration,
     (Place.ACCOUNT, Kind.SET, OWNER, "pubsub"): own,

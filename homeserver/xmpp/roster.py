@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from sqlalchemy import Connection
+
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import UserID
 from federation.core.xmpp.element import Element
@@ -80,6 +82,29 @@ async def contacts(session: Session) -> Sequence[RosterItem]:
             return None
 
     return await session.services.rosters.all(session.who, jid_of)
+
+
+async def near(session: Session) -> Sequence[RosterItem]:
+    """Return the contacts of a session's user, but for those whom they have blocked, or who have blocked them."""
+    services, who = session.services, session.who
+    items = await contacts(session)
+    users = {user_id: item for item in items if (user_id := session.addresses.user(Jid.parse(item.jid))) is not None}
+
+    def read(conn: Connection) -> set[UserID]:
+        nids = services.history.names.user_nids(conn, users)
+        ignored = services.account_data.ignored(conn, [who.user, *nids.values()])
+        theirs = {user_id for user_id, nid in nids.items() if who.user_id in ignored[nid]}
+        return theirs | ignored[who.user]
+
+    away = await services.db.read(read)
+    blocked = {item.jid for user_id, item in users.items() if user_id in away}
+    return [item for item in items if item.jid not in blocked]
+
+
+async def may_reach(session: Session, other: Jid) -> bool:
+    """Return whether a session's user knows by presence that another one is there, and may ask it things."""
+    bare = str(other.bare)
+    return any(item.jid == bare and item.subscription in ("both", "to") for item in await near(session))
 
 
 async def push_changes(account: Account, by: Session) -> set[Jid]:

@@ -47,6 +47,8 @@ class Kind(Enum):
 Key: TypeAlias = tuple[Place, Kind, str, str]
 """Place, kind, namespace and name: of the child for an iq, of the stanza itself otherwise."""
 Handler: TypeAlias = "Callable[[Session, Element], Awaitable[Element | None]]"
+Guard: TypeAlias = "Callable[[Session, Place, Jid | None, Element], Awaitable[bool]]"
+"""Returns whether a stanza may go where it is sent to; if not it is dropped. Raises `StanzaError` to refuse it."""
 
 
 class Identity(NamedTuple):
@@ -74,9 +76,20 @@ class Extension(Protocol):
 class Router:
     """Knows what handles a stanza."""
 
-    def __init__(self, modules: Iterable[Extension], identities: Mapping[Place, Sequence[Identity]]) -> None:
-        """Take the handlers of all modules, and what each place is. Raises ValueError where two claim the same."""
+    def __init__(
+        self,
+        modules: Iterable[Extension],
+        identities: Mapping[Place, Sequence[Identity]],
+        guards: Sequence[Guard] = (),
+        may_reach: "Callable[[Session, Jid], Awaitable[bool]] | None" = None,
+    ) -> None:
+        """Take the handlers of all modules, what each place is, and what looks at stanzas first.
+
+        `may_reach` says whether a session may ask somebody else's. Raises ValueError where two modules claim the same.
+        """
         self.identities = identities
+        self._guards = guards
+        self._may_reach = may_reach
         self._handlers: dict[Key, Handler] = {}
         self.features: dict[Place, list[str]] = {place: [] for place in Place}
         for module in modules:
@@ -105,6 +118,9 @@ class Router:
         to = _address(stanza)
         stanza.attributes["from"] = str(session.jid)
         place = session.addresses.place(session.jid, to)
+        for guard in self._guards:
+            if not await guard(session, place, to, stanza):
+                return None
         if stanza.name != stanzas.IQ:
             kind = Kind.MESSAGE if stanza.name == stanzas.MESSAGE else Kind.PRESENCE
             handler = self._handlers.get((place, kind, stanza.namespace, stanza.name))
@@ -120,8 +136,11 @@ class Router:
             return None
         payload = stanzas.payload_of(stanza)
         handler = self._handlers.get((place, kind_of_iq, payload.namespace, payload.name))
-        if handler is None and place is Place.SESSION:
-            session.accounts.pass_on(session, to, stanza)
+        if handler is None and place is Place.SESSION and to is not None:
+            if to.bare != session.jid.bare and (self._may_reach is None or not await self._may_reach(session, to)):
+                # Strangers would learn who is online by asking.
+                raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE)
+            session.accounts.pass_on(to, stanza)
             return None
         if handler is None:
             raise StanzaError(_nobody(place))

@@ -12,7 +12,7 @@ from federation.core.xmpp.stream import Settings
 from homeserver import xmpp
 from homeserver.http.routing import Routes
 from homeserver.services import Services
-from homeserver.xmpp import avatars, uploads
+from homeserver.xmpp import avatars, roster, uploads
 from homeserver.xmpp.accounts import Accounts
 from homeserver.xmpp.addresses import Addresses
 from homeserver.xmpp.allocation import keep_large_blocks_apart
@@ -38,7 +38,7 @@ class XmppServer:
         self._services = services
         self._options = services.config.xmpp
         self.addresses = Addresses.of(parse_server_name(services.config.server_name))
-        router = Router(xmpp.MODULES, xmpp.IDENTITIES)
+        router = Router(xmpp.MODULES, xmpp.IDENTITIES, xmpp.GUARDS, roster.may_reach)
         self.accounts = Accounts(services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS, xmpp.AVAILABILITY)
         services.profiles.on_change.append(partial(avatars.profile_changed, self.accounts))
         settings = Settings(

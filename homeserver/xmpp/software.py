@@ -51,7 +51,7 @@ async def tell_last_activity(session: Session, iq: Element) -> Element:
     return result(iq, Element("query", LAST, {"seconds": str(int(ago) // 1000)}))
 
 
-FEATURES = {Place.SERVER: (VERSION, TIME, LAST), Place.ACCOUNT: (LAST,)}
+FEATURES = {Place.SERVER: (VERSION, TIME, LAST), Place.ACCOUNT: (LAST,), Place.USER: (LAST,)}
 HANDLERS = {
     (Place.SERVER, Kind.GET, VERSION, "query"): tell_version,
     (Place.SERVER, Kind.GET, TIME, "time"): tell_time,

@@ -132,7 +132,7 @@ async def _others(session: Session, user_id: UserID) -> Element | None:
         return None
 
 
-FEATURES: dict[Place, tuple[str, ...]] = {Place.ACCOUNT: (VCARD,), Place.SERVER: (VCARD,)}
+FEATURES: dict[Place, tuple[str, ...]] = {Place.ACCOUNT: (VCARD,), Place.USER: (VCARD,), Place.SERVER: (VCARD,)}
 HANDLERS: dict[Key, Handler] = {
     (Place.ACCOUNT, Kind.GET, VCARD, CARD): get,
     (Place.ACCOUNT, Kind.SET, VCARD, CARD): put,

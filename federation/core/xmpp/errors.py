@@ -104,12 +104,17 @@ class StanzaError(ProtocolError):
         *,
         type: ErrorType | None = None,  # noqa: A002
         address: str = "",
+        detail: tuple[str, str] | None = None,
     ) -> None:
-        """Take the RFC's name for it, a text for people, a type other than the usual one, and where to go instead."""
+        """Take the RFC's name for it, a text for people, a type other than the usual one, and where to go instead.
+
+        `detail` is name and namespace of what an extension says of it: `application-specific condition` of the RFC.
+        """
         super().__init__(text or condition.element)
         self.condition = condition
         self.text = text
         self.address = address
+        self.detail = detail
         self.type = type or condition.type
 
 

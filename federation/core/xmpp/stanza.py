@@ -62,6 +62,9 @@ def error_element(why: StanzaError) -> Element:
     found = Element("error", namespaces.CLIENT, {"type": why.type.value}, condition)
     if why.text:
         found.add(Element("text", namespaces.STANZA_ERRORS, {"xml:lang": "en"}, why.text))
+    if why.detail is not None:
+        # https://www.rfc-editor.org/rfc/rfc6120#section-8.3.4
+        found.add(Element(*why.detail))
     return found
 
 

@@ -43,6 +43,8 @@ def test_an_error_names_its_condition_and_says_why() -> None:
         "<iq to='a' type='error' id='1'><error type='cancel'><not-allowed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
         "<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>no</text></error></iq>"
     )
+    detailed = StanzaError(StanzaCondition.NOT_ALLOWED, detail=("blocked", "urn:xmpp:blocking:errors"))
+    assert "/><blocked xmlns='urn:xmpp:blocking:errors'/></error>" in serialise(error(asked, detailed))
     assert error(asked, StanzaError(StanzaCondition.GONE)).elements().__next__().find("text") is None
 
 
