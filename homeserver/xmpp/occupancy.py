@@ -94,6 +94,9 @@ class Hub:
         self.room_id = facts.room_id
         self.facts = facts
         self.position = position
+        """Up to where everything was told."""
+        self._wanted = position
+        """Up to where it is to be told."""
         self.nicks = Nicks()
         self.occupants: dict[UserID, Occupant] = {}
         self.shown: set[UserID] = set()
@@ -219,27 +222,33 @@ class Hub:
         """Let a session in: presence of the others, its own, what was said, the subject; in this order."""
         await self._chats.ready()
         async with self.lock:
-            await self._catch_up(self._services.live.position)
-            own = self.occupants.get(session.who.user_id)
-            if own is None:
-                raise StanzaError(StanzaCondition.REGISTRATION_REQUIRED, "You are not in this room")
-            told = await self._history(session, history)
-            self.shown.add(own.user_id)
-            for user_id in self.shown:
-                occupant = self.occupants.get(user_id)
-                if occupant is not None and user_id != own.user_id:
-                    session.send(self.presence(user_id, occupant.standing))
-            codes = [100, 110]
-            if self.nicks.of(own.user_id) != asked:
-                codes.append(210)
-            if created:
-                codes.append(201)
-            session.send(self.presence(own.user_id, own.standing, *codes))
-            for message in told:
-                session.send(message)
-            session.send(self._subject())
-            self.sessions[session] = asked
-            self._show_room([session])
+            try:
+                await self._enter(session, asked, history, created=created)
+            finally:
+                await self._tell_wanted()
+
+    async def _enter(self, session: Session, asked: str, history: past.Span | None, *, created: bool) -> None:
+        await self._catch_up(self._services.live.position)
+        own = self.occupants.get(session.who.user_id)
+        if own is None:
+            raise StanzaError(StanzaCondition.REGISTRATION_REQUIRED, "You are not in this room")
+        told = await self._history(session, history)
+        self.shown.add(own.user_id)
+        for user_id in self.shown:
+            occupant = self.occupants.get(user_id)
+            if occupant is not None and user_id != own.user_id:
+                session.send(self.presence(user_id, occupant.standing))
+        codes = [100, 110]
+        if self.nicks.of(own.user_id) != asked:
+            codes.append(210)
+        if created:
+            codes.append(201)
+        session.send(self.presence(own.user_id, own.standing, *codes))
+        for message in told:
+            session.send(message)
+        session.send(self._subject())
+        self.sessions[session] = asked
+        self._show_room([session])
 
     async def _history(self, session: Session, span: past.Span | None) -> list[Element]:
         services = self._services
@@ -273,10 +282,17 @@ class Hub:
     # What happens
 
     async def catch_up(self, until: int) -> None:
-        """Tell everything up to a position that was not told yet."""
-        if until > self.position:
+        """Tell everything up to a position that was not told yet, or leave it to whoever is telling already."""
+        self._wanted = max(self._wanted, until)
+        # Hundreds are woken by each message, and one of them tells it to all: the others do not wait for that.
+        if self.position < self._wanted and not self.lock.locked():
             async with self.lock:
-                await self._catch_up(until)
+                await self._tell_wanted()
+
+    async def _tell_wanted(self) -> None:
+        """Tell what was left to whoever has the lock, before it is given back."""
+        while self.position < self._wanted:
+            await self._catch_up(self._wanted)
 
     async def _catch_up(self, until: int) -> None:
         if until <= self.position:
@@ -284,7 +300,7 @@ class Hub:
         services, since = self._services, self.position
         found = services.receipts.recent.since(self.room, since)
         receipts = services.receipts.recent.receipts_since(self.room, since)
-        if not self._tells_readers:
+        if receipts and not self._tells_readers:
             # Who reads in a public room only their own clients are told.
             own = {session.who.user for session in self.sessions}
             receipts = [receipt for receipt in receipts if receipt.user in own]
