@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from federation.core.auth.receipt import Verdict, VerdictKind
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
+from federation.core.events.format import MAX_PREV_EVENTS
 from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID, RoomID, ServerName, parse_user_id, server_of
 from federation.core.signing import SigningKey, sign_event
@@ -59,7 +60,7 @@ class Handshakes:
             return room, self._vouch(conn, room, pdu), servers
 
         room, pdu, servers = await self.db.read(prepare)
-        await self._take(origin, room, pdu)
+        await self._take(origin, room, pdu, is_new=origin not in servers)
         if omit_members:
             return await self.db.read(lambda conn: self.tellings.joined_without_members(conn, event_id, servers))
         return await self.db.read(lambda conn: self.tellings.joined(conn, event_id))
@@ -115,11 +116,14 @@ class Handshakes:
         signed = sign_event(pdu.fields, room.version, self.access.server_name, self.key)
         return Pdu.trusted(signed, room.version, pdu.event_id)
 
-    async def _take(self, origin: ServerName, room: Room, pdu: Pdu) -> None:
+    async def _take(self, origin: ServerName, room: Room, pdu: Pdu, *, is_new: bool = False) -> None:
         received = await member_pdus.verified(self.keyring, pdu)
 
         def write(tx: Write) -> Verdict:
-            return self.intake.take(tx, room.nid, received, relay_except=origin)
+            verdict = self.intake.take(tx, room.nid, received, relay_except=origin)
+            if is_new and verdict.kind is VerdictKind.ACCEPTED:
+                self._tell_the_rest(tx, room, pdu, origin)
+            return verdict
 
         try:
             await self.db.read(lambda conn: self.intake.prepare(conn, room.nid, pdu.prev_events))
@@ -128,3 +132,15 @@ class Handshakes:
             raise InvalidParam("The event cites others that this server does not have") from gap
         if verdict.kind is not VerdictKind.ACCEPTED:
             raise Forbidden(f"The room does not allow it: {verdict.reason}")
+
+    def _tell_the_rest(self, tx: Write, room: Room, joined: Pdu, server: ServerName) -> None:
+        """Send a server that is new in a room what was sent there between the halves of its handshake.
+
+        The join does not build on that, and when it was sent the server was not there: it would learn of it only by
+        what is sent next.
+        """
+        timeline = self.intake.timeline
+        heads = sorted(timeline.turn(tx, room.nid).room.extremities, reverse=True)[:MAX_PREV_EVENTS]
+        for event in self.access.events.by_nids(tx.conn, heads).values():
+            if event.event_id != joined.event_id:
+                timeline.deliver(tx, event, frozenset({server}))

@@ -169,3 +169,15 @@ async def test_a_message_in_a_room_without_other_servers_costs_nothing_more(
         with statements() as seen:
             await carol.says(shared)
         assert len(seen) == counts[0] + 1
+
+
+async def test_what_is_said_between_the_halves_of_a_join_reaches_who_joins(ours: World, peer: Peer) -> None:
+    alice = await ours.user("alice")
+    room, said = await alice.creates_room(**BOTH), list[str]()
+
+    async def speaks() -> None:
+        said.extend([await alice.says(room, "are you"), await alice.says(room, "coming?")])
+
+    await peer.joins(peer.user("bob"), room, ours.name, meanwhile=speaks)
+    # What was said before that they fetch, as they see that it is missing.
+    await until(lambda: said[-1] in ids(peer))

@@ -242,10 +242,16 @@ class Peer:
         return results
 
     async def joins(
-        self, user: UserID, room_id: str, via: str, *, content: Mapping[str, Any] | None = None
-    ) -> SharedRoom:
-        """Join a room through another server; return it, with what that server says is its state."""
+        self, user: UserID, room_id: str, via: str, *, content: Mapping[str, Any] | None = None,
+        meanwhile: Callable[[], Awaitable[object]] | None = None,
+    ) -> SharedRoom:  # fmt: skip
+        """Join a room through another server; return it, with what that server says is its state.
+
+        `meanwhile` is what happens between the halves of the handshake.
+        """
         room, event = await self._handshake("join", user, room_id, via, content)
+        if meanwhile is not None:
+            await meanwhile()
         status, answer = await self.request(
             "PUT", via, f"{FEDERATION}/v2/send_join/{q(room_id)}/{q(event.event_id)}", wire(event)
         )
