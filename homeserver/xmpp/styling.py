@@ -4,8 +4,9 @@ XMPP clients style plain text by marks in it, Matrix clients send HTML beside th
 """
 
 import re
-from html import escape
-from html.parser import HTMLParser
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from html import escape, unescape
 
 LARGEST_HTML = 32768
 """Characters of HTML that are looked at; of a longer one, the plain text beside it is shown."""
@@ -20,6 +21,11 @@ _MARKS = {
 _BLOCKS = frozenset(("p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "table", "tr", "pre", "details"))
 _UNSEEN = frozenset(("mx-reply", "script", "style", "head", "title"))
 _blank_lines = re.compile(r"\n{3,}").sub
+_marks = re.compile("[*_~`]").finditer
+# A tag reaches no further than the next "<", so that what looks like many unfinished ones takes no time.
+_tag = re.compile(r"""<(/?)([a-zA-Z][a-zA-Z0-9-]*+)((?:[^<>"']++|"[^"]*"|'[^']*')*+)>""").match
+_attributes = re.compile(r"""(?<![^\s"'/])([a-zA-Z]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""").finditer
+_spaces = re.compile(r"[ \t\r\n]+").sub
 
 
 def to_html(text: str) -> str | None:
@@ -59,33 +65,39 @@ def _blocks(text: str, depth: int) -> str:
 
 def _spans(line: str, depth: int) -> str:
     """Return spans as HTML: https://xmpp.org/extensions/xep-0393.html#span."""
+    ends: dict[str, list[int]] = {}
+    for mark in _marks(line) if depth < DEEPEST else ():
+        # None ends after a space.
+        if mark.start() and not line[mark.start() - 1].isspace():
+            ends.setdefault(mark[0], []).append(mark.start())
+    if not ends:
+        return escape(line, quote=False)
     parts: list[str] = []
-    start = at = 0
-    while at < len(line):
-        end = _closes(line, at) if line[at] in _SPANS and depth < DEEPEST else None
+    start = 0
+    for mark in _marks(line):
+        at = mark.start()
+        end = _closes(line, at, ends) if at >= start else None
         if end is None:
-            at += 1
             continue
         inner = line[at + 1 : end]
-        name = _SPANS[line[at]]
+        name = _SPANS[mark[0]]
         styled = escape(inner, quote=False) if name == "code" else _spans(inner, depth + 1)
         parts.append(f"{escape(line[start:at], quote=False)}<{name}>{styled}</{name}>")
-        start = at = end + 1
+        start = end + 1
     parts.append(escape(line[start:], quote=False))
     return "".join(parts)
 
 
-def _closes(line: str, at: int) -> int | None:
+def _closes(line: str, at: int, ends: Mapping[str, Sequence[int]]) -> int | None:
     """Return where the span ends that begins at a mark; None if it is no beginning, or has no end."""
     mark = line[at]
     before = line[at - 1] if at else " "
     if not (before.isspace() or (before in _SPANS and before != mark)) or line[at + 1 : at + 2].strip() == "":
         return None
-    end = line.find(mark, at + 1)
-    # Nothing between is no span, nor does one end after a space.
-    while end != -1 and (end == at + 1 or line[end - 1].isspace()):
-        end = line.find(mark, end + 1)
-    return None if end == -1 else end
+    # Nothing between is no span.
+    possible = ends.get(mark, ())
+    found = bisect_left(possible, at + 2)
+    return possible[found] if found < len(possible) else None
 
 
 def from_html(html: str) -> str | None:
@@ -93,16 +105,52 @@ def from_html(html: str) -> str | None:
     if len(html) > LARGEST_HTML:
         return None
     reader = _Reader()
-    reader.feed(html)
-    reader.close()
+    _read(html, reader)
     return reader.text()
 
 
-class _Reader(HTMLParser):
+def _read(html: str, reader: "_Reader") -> None:
+    """Give a reader the tags and texts of HTML, whatever it is, in a time that grows with its length only.
+
+    The parser of the standard library takes seconds for some texts of this size, and fails at others.
+    """
+    at = told = 0
+    while (opened := html.find("<", at)) != -1:
+        tag = _tag(html, opened)
+        at = tag.end() if tag is not None else _after_comment(html, opened)
+        if at == opened + 1:
+            # It stands for itself.
+            continue
+        reader.data(unescape(html[told:opened]))
+        told = at
+        if tag is not None:
+            closes, name, rest = tag[1], tag[2].lower(), tag[3]
+            if not closes:
+                reader.start(name, rest)
+            if closes or rest.endswith("/"):
+                reader.end(name)
+    reader.data(unescape(html[told:]))
+
+
+def _after_comment(html: str, opened: int) -> int:
+    """Return where a comment ends, or what browsers take for one; the place after its "<" if it is none."""
+    if html.startswith("<!--", opened):
+        end = html.find("-->", opened + 4)
+        return end + 3 if end != -1 else len(html)
+    end = html.find(">", opened) if html.startswith(("<!", "<?", "</"), opened) else -1
+    return end + 1 if end != -1 else opened + 1
+
+
+def _attribute(rest: str, *names: str) -> str:
+    """Return the first of these attributes that a tag has."""
+    found = {each[1].lower(): unescape(each[2] or each[3] or each[4] or "") for each in _attributes(rest)}
+    return next((found[name] for name in names if found.get(name)), "")
+
+
+class _Reader:
     """Writes what it reads into the innermost quote."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self._quotes: list[list[str]] = [[]]
         self._lists: list[int | None] = []
         """The number of the next item of each open list, None for one without numbers."""
@@ -115,12 +163,11 @@ class _Reader(HTMLParser):
             self._end_quote()
         return _blank_lines("\n\n", "".join(self._quotes[0])).strip("\n")
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    def start(self, tag: str, rest: str) -> None:
         if tag in _UNSEEN:
             self._unseen += 1
         if self._unseen:
             return
-        values = dict(attributes)
         if tag == "br":
             self._out("\n")
         elif tag in _BLOCKS:
@@ -138,14 +185,14 @@ class _Reader(HTMLParser):
         elif tag == "li":
             self._item()
         elif tag == "a":
-            self._links.append((values.get("href") or "", len(self._quotes[-1])))
+            self._links.append((_attribute(rest, "href"), len(self._quotes[-1])))
         elif tag == "img":
-            self._out(values.get("alt") or values.get("title") or "")
+            self._out(_attribute(rest, "alt", "title"))
         elif tag == "hr":
             self._new_line()
             self._out("---\n")
 
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
         if tag in _UNSEEN:
             self._unseen = max(0, self._unseen - 1)
             return
@@ -168,12 +215,12 @@ class _Reader(HTMLParser):
             if tag == "p":
                 self._out("\n")
 
-    def handle_data(self, data: str) -> None:
+    def data(self, data: str) -> None:
         if self._unseen:
             return
         if not self._preformatted:
             # Line breaks in HTML are spaces, and none stand at the beginning of a line.
-            data = re.sub(r"[ \t\r\n]+", " ", data)
+            data = _spaces(" ", data)
             if self._at_line_start():
                 data = data.lstrip(" ")
         self._out(data)
@@ -198,9 +245,10 @@ class _Reader(HTMLParser):
             self._lists[-1] = number + 1
 
     def _end_link(self, target: str, start: int) -> None:
-        shown = "".join(self._quotes[-1][start:])
         # Mentions are links to matrix.to; the name says it all.
-        if target.startswith(("http://", "https://")) and shown not in (target, "") and "//matrix.to/" not in target:
+        if not target.startswith(("http://", "https://")) or "//matrix.to/" in target:
+            return
+        if "".join(self._quotes[-1][start:]) not in (target, ""):
             self._out(f" ({target})")
 
     def _end_quote(self) -> None:

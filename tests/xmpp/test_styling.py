@@ -1,10 +1,12 @@
 """Message styling (XEP-0393) and HTML."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeserver.xmpp.styling import from_html, to_html
+from homeserver.xmpp.styling import LARGEST_HTML, from_html, to_html
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,37 @@ def test_any_text_can_be_styled_and_says_the_same(text: str) -> None:
 @given(st.text(alphabet="<>/=\"'&;ab plicodeuqt!-", max_size=200))
 def test_any_html_can_be_read(html: str) -> None:
     assert isinstance(from_html(html), str)
+
+
+@pytest.mark.parametrize(
+    "text", [" *a" * 80_000, "*_" * 60_000, "*_~ " * 60_000, "> " * 50_000, "*a" * 80_000, "```\n" * 60_000]
+)
+def test_a_text_full_of_marks_is_styled_at_once(text: str) -> None:
+    began = process_time()
+    to_html(text)
+    assert process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "part", ["<a ", "<a x='", "<a =", "<!--", "</", "<!", "<![", "<a<", "<a '", "<a \"<b '", "<a>x", "&#", "<?", "a="]
+)
+def test_html_that_is_never_finished_is_read_at_once(part: str) -> None:
+    began = process_time()
+    assert from_html((part * LARGEST_HTML)[:LARGEST_HTML]) is not None
+    assert process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("a <![ b", "a <![ b"),
+        ("a <![ b > c", "a  c"),
+        ("<!-- <b>no</b> -->yes", "yes"),
+        ("yes<!-- no", "yes"),
+        ("1 < 2 <b>x</b>", "1 < 2 *x*"),
+        ("<a HREF='https://example.org/?a&amp;b' title=\">\">x</a>", "x (https://example.org/?a&b)"),
+        ("<img src=x title=dog>", "dog"),
+    ],
+)
+def test_odd_html_is_text(html: str, text: str) -> None:
+    assert from_html(html) == text
