@@ -145,6 +145,10 @@ class Rosters:
         nids = self.names.user_nids(conn, found)
         names = profiles.names_of(conn, list(nids.values()))
         near = memberships.near(conn, user, nids.values())
+        # Those of other servers are called as they are in a room that both are in.
+        unnamed = [nid for nid in near if names[nid].display_name is None]
+        if unnamed:
+            names |= memberships.names_near(conn, user, unnamed)
         return [
             _Partner(one, names[nids[one]].display_name, nids[one] in near, nids[one])
             if one in nids

@@ -159,6 +159,8 @@ async def put(session: Session, iq: Element) -> Element:
         return await _publish(session, iq, publish, _options(asked.find("publish-options")))
     if retract is not None:
         return await _retract(session, iq, retract)
+    if create is not None and create.get("node") in NODES:
+        raise StanzaError(StanzaCondition.CONFLICT, "This node is always there")
     if create is not None:
         await session.services.pep.configure(session.who, _node(create), _options(asked.find("configure")))
         return stanzas.result(iq)
@@ -238,6 +240,12 @@ async def own(session: Session, iq: Element) -> Element:
             await session.services.pep.configure(session.who, _node(configure), options)
         elif not filled.allows(options):
             raise StanzaError(StanzaCondition.NOT_ALLOWED, "This node is as it is")
+    elif delete is not None and _node(delete) in NODES:
+        filled = NODES[_node(delete)]
+        if filled.of_other is None:
+            raise StanzaError(StanzaCondition.NOT_ALLOWED, "This node is always there")
+        # The node stays, but nothing is in it.
+        await filled.retract(session, "")
     elif delete is not None:
         await session.services.pep.delete(session.who, _node(delete))
     else:

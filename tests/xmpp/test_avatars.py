@@ -138,6 +138,11 @@ async def test_a_picture_of_the_profile_is_told_to_xmpp_clients(shared_world: Wo
             seen = await person.gets(lambda one: one.name == "presence" and photo(one) == sha1(SMALL))
             assert seen["from"].bare == "cleo@hs1"
         assert (await gets(own, None, METADATA)).get("id") == sha1(SMALL)
+        owner = "http://jabber.org/protocol/pubsub#owner"
+        await own.asks(None, f"<pubsub xmlns='{owner}'><delete node='{METADATA}'/></pubsub>", "set")
+        assert await avatar_of(cleo) is None
+        await other.gets(lambda one: one.name == "presence" and photo(one) == "")
+        await shows(cleo, SMALL)
     async with talker(shared_world, "dora", wants=(METADATA,)) as other:
         assert told_of(await other.gets(lambda one: told_of(one) is not None)).get("id") == sha1(SMALL)
 

@@ -38,6 +38,7 @@ async def test_a_picture_of_another_server_is_shown_everywhere(authority: Author
     ):
         alice, bob = await home.user("alice"), await away.user("bob")
         await shows(bob, SMALL)
+        ok(await bob.put(f"/profile/{q(bob.user_id)}/displayname", {"displayname": "Bob"}))
         chat = await alice.creates_room(bob, is_direct=True, preset="trusted_private_chat")
         await joins(bob, chat, home.name)
         ok(await alice.put(f"/user/{alice.user_id}/account_data/m.direct", {bob.user_id: [chat]}))
@@ -55,12 +56,15 @@ async def test_a_picture_of_another_server_is_shown_everywhere(authority: Author
             assert base64.b64decode((await gets(own, jid, DATA)).findtext(f"{{{DATA}}}data")) == SMALL
             card = (await own.asks(jid, "<vCard xmlns='vcard-temp'/>"))[0]
             assert base64.b64decode(card.findtext(f"{CARD}PHOTO/{CARD}BINVAL")) == SMALL
+            roster = await own.asks(None, "<query xmlns='jabber:iq:roster'/>")
+            [item] = list(roster.iter("{jabber:iq:roster}item"))
+            assert (item.get("jid"), item.get("name")) == (jid, "Bob")
             await bob.syncs()
             await own.gets(lambda one: str(one["from"]) == f"{jid}/matrix" and photo(one) == sha1(SMALL))
             await own.enters("tea@rooms.localhost", "alice")
-            await own.gets(lambda one: str(one["from"]) == "tea@rooms.localhost/bob" and photo(one) == sha1(SMALL))
+            await own.gets(lambda one: str(one["from"]) == "tea@rooms.localhost/Bob" and photo(one) == sha1(SMALL))
             await shows(bob, OTHER)
             told = await own.gets(lambda one: told_of(one) is not None)
             assert told_of(told).get("id") == sha1(OTHER)
-            await own.gets(lambda one: str(one["from"]) == "tea@rooms.localhost/bob" and photo(one) == sha1(OTHER))
+            await own.gets(lambda one: str(one["from"]) == "tea@rooms.localhost/Bob" and photo(one) == sha1(OTHER))
             assert (await gets(own, jid, METADATA)).get("id") == sha1(OTHER)
