@@ -78,6 +78,8 @@ class Parser:
         self._found: list[Parsed] = []
         self._open: list[Element] = []
         self._elements = 0
+        self._repeated = 0
+        """Characters of namespaces in the stanza, each time that one is to be written when it is passed on."""
         self._fed = 0
         self._done = 0
         """Where the last element of the first level ended."""
@@ -95,6 +97,7 @@ class Parser:
         made.StartElementHandler = self._start
         made.EndElementHandler = self._end
         made.CharacterDataHandler = self._text
+        made.StartCdataSectionHandler = self._cdata
         made.XmlDeclHandler = self._declaration
         made.StartDoctypeDeclHandler = _restricted
         made.CommentHandler = _restricted
@@ -159,9 +162,16 @@ class Parser:
         return StreamError(condition, text)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        element = _element(name, attributes)
         if len(attributes) > self.limits.attributes:
             raise StreamError(StreamCondition.POLICY_VIOLATION, "an element has too many attributes")
+        parent = self._open[-1] if self._open else None
+        element = _element(name, attributes, parent)
+        if parent is None or element.namespace is not parent.namespace:
+            self._repeated += len(element.namespace)
+        self._repeated += sum(len(key) for key in element.attributes if key[0] == "{")
+        if self._repeated > self.limits.bytes:
+            # A prefix of one letter may stand for a namespace of thousands.
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "the stanza has too many namespaces")
         self._elements += 1
         if len(self._open) > self.limits.depth or self._elements > self.limits.elements:
             raise StreamError(StreamCondition.POLICY_VIOLATION, "the stanza has too many elements")
@@ -192,7 +202,7 @@ class Parser:
             self._over = True
 
     def _finished(self) -> None:
-        self._elements = 0
+        self._elements = self._repeated = 0
         self._done = self._expat.CurrentByteIndex
 
     def _text(self, text: str) -> None:
@@ -203,6 +213,11 @@ class Parser:
             raise StreamError(StreamCondition.BAD_FORMAT, "text stands between stanzas")
         else:
             self._done = self._expat.CurrentByteIndex
+
+    def _cdata(self) -> None:
+        if len(self._open) <= 1:
+            # Even if it held only whitespace: a parser that rests would forget that it has begun.
+            raise StreamError(StreamCondition.BAD_FORMAT, "text stands between stanzas")
 
     def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         # https://www.rfc-editor.org/rfc/rfc6120#section-11.6
@@ -223,9 +238,10 @@ def parse_frame(data: bytes, limits: Limits) -> Element:
     return whole[0].element
 
 
-def _element(name: str, attributes: dict[str, str]) -> Element:
+def _element(name: str, attributes: dict[str, str], parent: Element | None) -> Element:
     namespace, _, local = name.rpartition(_SEPARATOR)
-    element = Element(local, namespace)
+    # What is the same is kept once: namespaces may be long.
+    element = Element(local, parent.namespace if parent is not None and parent.namespace == namespace else namespace)
     for key, value in attributes.items():
         within, _, plain = key.rpartition(_SEPARATOR)
         if within == namespaces.XML:

@@ -57,6 +57,7 @@ def test_whitespace_between_stanzas_keeps_the_connection_alive_for_ever() -> Non
         (b"<a></b>", StreamCondition.NOT_WELL_FORMED),
         (b"\xff", StreamCondition.NOT_WELL_FORMED),
         (b"hello", StreamCondition.BAD_FORMAT),
+        (b"<![CDATA[", StreamCondition.BAD_FORMAT),
         (b"</stream:stream>x", StreamCondition.NOT_WELL_FORMED),
         (b"<a>" * 100, StreamCondition.POLICY_VIOLATION),
         (b"<a>" + b"<b/>" * 5000, StreamCondition.POLICY_VIOLATION),
@@ -98,6 +99,18 @@ def test_limits_hold_for_each_stanza_alone() -> None:
     parser = opened(Limits(bytes=2000, elements=10))
     for _ in range(20):
         assert len(parser.feed(b"<a>" + b"<b/>" * 8 + b"x" * 1500 + b"</a>")) == 1
+
+
+@pytest.mark.parametrize("inside", [b"<a:b/>" * 30, b"<b " + b" ".join(b"a:c%d=''" % n for n in range(30)) + b"/>"])
+def test_a_short_prefix_does_not_make_a_short_stanza_a_long_one(inside: bytes) -> None:
+    namespace = b"n" * 12_000
+    with pytest.raises(StreamError) as caught:
+        opened().feed(b"<message><x xmlns:a='" + namespace + b"'>" + inside + b"</x></message>")
+    assert caught.value.condition is StreamCondition.POLICY_VIOLATION
+    # One after the other, and as the namespace of everything that is inside, it is no more than what was sent.
+    parser = opened()
+    for _ in range(50):
+        assert parser.feed(b"<x xmlns='" + namespace + b"'>" + b"<b/>" * 100 + b"</x>") != []
 
 
 def test_what_was_complete_before_an_error_is_not_lost() -> None:
@@ -163,7 +176,9 @@ def test_a_stream_that_rests_goes_on_where_it_was() -> None:
         assert parser.feed(b"<p:b/> ") == [Completed(Element("b", "urn:p"))]
     parser.feed(b"<c><d")
     parser.rest_between_stanzas()
-    assert parser.feed(b"/></c>") == [Completed(Element("c", "jabber:client", {}, Element("d")))]
+    assert parser.feed(b"/><![CDATA[") == []
+    parser.rest_between_stanzas()
+    assert parser.feed(b"]]></c>") == [Completed(Element("c", "jabber:client", {}, Element("d")))]
     parser.rest_between_stanzas()
     assert parser.feed(b"</stream:stream>") == [Closed()]
 
