@@ -28,6 +28,7 @@ RSM = "http://jabber.org/protocol/rsm"
 MOST_LISTED = 100
 LONGEST_TERM = 200
 TERM = "search"
+_NO_SPACES = (None,)
 _COLUMNS = (("name", "Name"), ("jid", "Address"), ("description", "Topic"), ("occupants", "Members"))
 
 
@@ -91,7 +92,8 @@ async def _page(session: Session, term: str, rsm: Element | None) -> tuple[list[
     """Return a page of the public list, and what tells where in the list it is."""
     chats, services = session.accounts.kept(Chats), session.services
     most, since = _span(rsm)
-    listed = await services.public_rooms.page(Filter(term), limit=max(most, 1), since=since)
+    # Nobody talks in a space.
+    listed = await services.public_rooms.page(Filter(term, _NO_SPACES), limit=max(most, 1), since=since)
     rooms = {RoomID(room["room_id"]): room for room in listed["chunk"]} if most else {}
 
     def read(conn: Connection) -> Mapping[RoomID, RoomNid]:

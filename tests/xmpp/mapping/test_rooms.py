@@ -258,6 +258,17 @@ class TestFinding:
         [found] = ok(await bob.post("/publicRooms", asked))["chunk"]
         assert (found["name"], found["canonical_alias"]) == ("Coffee house", "#coffee:hs1")
 
+    async def test_a_space_is_no_room_to_talk_in(self, people: People) -> None:
+        space = await people.room(enter=False, visibility="public", creation_content={"type": "m.space"}, name="Space")
+        room = await people.room(enter=False, visibility="public", name="Room in it")
+        for room_id in (space.room_id, room.room_id):
+            await people.alice_by_matrix.joins(room_id)
+        answer = await people.alice.asks("rooms.hs1", f"<query xmlns='{DISCO}#items'/>")
+        listed = [str(one.get("jid")) for one in answer.iter(f"{{{DISCO}#items}}item")]
+        for shown in (listed, await bookmarked(people.alice)):
+            assert room.jid in shown
+            assert space.jid not in shown
+
 
 @pytest.mark.asyncio(loop_scope="class")
 class TestEncryption:
