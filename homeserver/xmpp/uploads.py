@@ -49,10 +49,10 @@ async def request_slot(session: Session, iq: Element) -> Element:
     """Give a client the URLs to send a file to and to get it from. Raises `StanzaError`."""
     wanted = stanzas.payload_of(iq)
     name, size = (wanted.get("filename") or "").replace("/", "_"), wanted.get("size") or ""
-    if not name or not size.isdecimal() or int(size[:20]) == 0:
+    if not name or not size.isdecimal() or len(size) > LONGEST_NUMBER or int(size) == 0:
         raise StanzaError(StanzaCondition.BAD_REQUEST, "a slot needs a filename and a size")
     most = session.services.config.media.max_upload_bytes
-    if int(size[:20]) > most:
+    if int(size) > most:
         raise _too_large(most)
     chats = session.accounts.kept(Chats)
     await chats.ready()
@@ -89,8 +89,10 @@ def add_routes(routes: Routes, accounts: Accounts) -> None:
         chats = accounts.kept(Chats)
         await chats.ready()
         content_type = content_type_of(query.content_type)
-        if not size.isdecimal() or not hmac.compare_digest(
-            code.encode(), _code(chats, media_id, int(size[:20]), content_type).encode()
+        if (
+            not size.isdecimal()
+            or len(size) > LONGEST_NUMBER
+            or not hmac.compare_digest(code.encode(), _code(chats, media_id, int(size), content_type).encode())
         ):
             raise Forbidden("This is no slot for an upload")
         length = call.request.content_length

@@ -12,7 +12,7 @@ UPLOAD = "urn:xmpp:http:upload:0"
 PICTURE = b"\x89PNG\r\n\x1a\n and so on"
 
 
-async def slot(person: Talker, name: str, size: int, content_type: str = "image/png") -> tuple[str, str]:
+async def slot(person: Talker, name: str, size: int | str, content_type: str = "image/png") -> tuple[str, str]:
     """Ask for a slot; return the URLs to put and to get."""
     asked = f"<request xmlns='{UPLOAD}' filename='{name}' size='{size}' content-type='{content_type}'/>"
     answer = await person.asks("upload.hs1", asked)
@@ -65,9 +65,10 @@ async def test_a_slot_takes_what_it_is_for_and_nothing_else(world: World) -> Non
         assert (await put(world, url.replace(f"/{len(PICTURE)}/", "/9999/"), PICTURE))[0] == 403
         assert (await put(world, url, PICTURE))[0] == 201
         assert (await put(world, url, PICTURE))[0] == 409
-        with pytest.raises(IqError) as refused:
-            await slot(alice, "large.bin", 10**12)
-        assert refused.value.condition == "not-acceptable"
+        for size, condition in ((10**12, "not-acceptable"), ("0" * 20 + "1" * 5000, "bad-request"), (0, "bad-request")):
+            with pytest.raises(IqError) as refused:
+                await slot(alice, "large.bin", size)
+            assert refused.value.condition == condition
 
 
 async def test_the_service_says_how_large_a_file_may_be(world: World) -> None:
