@@ -277,13 +277,22 @@ async def _introduce(session: Session) -> None:
         for name, payload in await NODES[node].read(session):
             send([session], node, event(node, [Element("item", EVENT, {"id": name}, payload)]), session.jid.bare)
     seen = [item for item in await roster.near(session) if item.subscription in ("both", "to")]
-    owners = [session.jid.bare, *(Jid.parse(item.jid) for item in seen)]
+    await _tell_of(session, [session.jid.bare, *(Jid.parse(item.jid) for item in seen)], new)
+    await avatars.introduce(session, new)
+
+
+async def introduce(session: Session, owner: Jid) -> None:
+    """Tell a session the last of what somebody has published whom its user sees from now on."""
+    await _tell_of(session, [owner], session.kept(interests.Interests).nodes)
+    await avatars.introduce(session)
+
+
+async def _tell_of(session: Session, owners: Iterable[Jid], wanted: frozenset[str]) -> None:
     users = {user_id: owner for owner in owners if (user_id := session.addresses.user(owner)) is not None}
     names = session.services.history.names
     known = await session.services.db.read(lambda conn: names.user_nids(conn, users))
     for user_id, user in known.items():
-        await _tell_last(session, users[user_id], user, new)
-    await avatars.introduce(session, new)
+        await _tell_last(session, users[user_id], user, wanted)
 
 
 async def _tell_last(session: Session, owner: Jid, user: UserNid, wanted: frozenset[str]) -> None:

@@ -18,7 +18,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.stanza import PRESENCE
 from homeserver.model.rosters import RosterItem
-from homeserver.xmpp import avatars, direct, photos, presence, roster
+from homeserver.xmpp import direct, photos, presence, pubsub, roster
 from homeserver.xmpp.accounts import Account, News
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.router import Handler, Key, Kind
@@ -70,6 +70,7 @@ async def news(account: Account, told: News) -> None:
 async def _tell_accepted(session: Session, jid: Jid) -> None:
     if await presence.introduce(session, jid):
         session.send(stanzas.presence(session.jid.bare, from_=jid, type_="subscribed"))
+        session.accounts.soon(pubsub.introduce(session, jid)).set_name("xmpp-interests")
 
 
 async def _subscribe(session: Session, jid: Jid, peer: UserID) -> None:
@@ -148,9 +149,10 @@ async def _tell_changes(session: Session, jid: Jid, before: _Between, kinds: Seq
         for own in account.available() if account is not None else ():
             if "to" in was - is_:
                 presence.part(own, owner)
-            elif "to" in is_ - was:
+            elif "to" in is_ - was and not (own.account is session.account and "subscribe" in kinds):
+                # Whoever has asked for it is told that they see somebody by who calls this.
                 await presence.introduce(own, owner)
-                session.accounts.soon(avatars.introduce(own)).set_name("xmpp-profile")
+                session.accounts.soon(pubsub.introduce(own, owner)).set_name("xmpp-interests")
 
 
 def _pass_on(session: Session, jid: Jid, kind: str) -> None:

@@ -7,7 +7,7 @@ from slixmpp.xmlstream import StanzaBase
 
 from tests.support.talker import Talker, talker
 from tests.support.world import User, World, ok, q
-from tests.xmpp.test_avatars import METADATA, SMALL, pair, shows, told_of
+from tests.xmpp.test_avatars import METADATA, SMALL, pair, puts, shows, told_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -52,7 +52,8 @@ async def is_in_their_chat(user: User, other: User) -> bool:
 
 async def test_who_unsubscribes_sees_nothing_and_is_seen(shared_world: World) -> None:
     alma, bodo = await pair(shared_world, "alma", "bodo")
-    async with talker(shared_world, "alma", wants=(METADATA,)) as one, talker(shared_world, "bodo") as other:
+    tune = "urn:example:tune"
+    async with talker(shared_world, "alma", wants=(METADATA, tune)) as one, talker(shared_world, "bodo") as other:
         await one.gets(of_kind("bodo@hs1", None))
         assert await contacts(one) == {"bodo@hs1": "both"}
         says(one, "bodo@hs1", "unsubscribe")
@@ -62,9 +63,13 @@ async def test_who_unsubscribes_sees_nothing_and_is_seen(shared_world: World) ->
         assert not await is_seen(other, one, "away now")
         assert await is_seen(one, other, "still there")
         await shows(bodo, SMALL)
+        await puts(other, tune, "current", f"<tune xmlns='{tune}'/>")
+        await one.asks("hs1", "<ping xmlns='urn:xmpp:ping'/>")
+        assert not [stanza for stanza in one.received if stanza.name == "message"]
         says(one, "bodo@hs1", "subscribe")
         await one.gets(of_kind("bodo@hs1", "subscribed"))
         assert told_of(await one.gets(lambda stanza: told_of(stanza) is not None)) is not None
+        await one.gets(lambda stanza: stanza.xml.find(f".//{{{tune}}}tune") is not None)
         assert (await contacts(one), await contacts(other)) == ({"bodo@hs1": "both"}, {"alma@hs1": "both"})
         assert await is_seen(other, one, "back")
         assert not [stanza for stanza in other.received if of_kind("alma@hs1", "subscribe")(stanza)]
