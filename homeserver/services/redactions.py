@@ -24,6 +24,7 @@ from homeserver.storage.snapshots import EMPTY, Snapshot
 
 REDACTION = "m.room.redaction"
 REACTION = "m.reaction"
+REPLACEMENT = "m.replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Redactions:
             return target
         redacted = self.events.replace_redacted(tx, target, redact(target.pdu.fields, target.version), by.nid)
         relation = relations.relation_of(target.content)
-        if target.type == REACTION and relation is not None:
+        if relation is not None and (target.type == REACTION or relation[0] == REPLACEMENT):
             chat_archive.remember_removed(tx, by.nid, relation[1])
         relations.remove(tx, target)
         if target.type == MEMBER:

@@ -61,13 +61,13 @@ def reactions(
 
 
 def remember_removed(tx: Write, redaction: EventNid, parent: str) -> None:
-    """Store what a reaction was for that is taken back; the reaction itself will not say any more."""
+    """Store what a reaction or an edit was for that is taken back; it will not say so itself any more."""
     statement = upsert(tx.conn, removed_reactions).values(event=redaction, parent=parent)
     tx.conn.execute(statement.on_conflict_do_nothing())
 
 
 def removed(conn: Connection, redactions: Collection[EventNid]) -> dict[EventNid, str]:
-    """Return by redaction what the reaction was for that it took back."""
+    """Return by redaction what the reaction or the edit was for that it took back."""
     if not redactions:
         return {}
     query = sa.select(removed_reactions).where(one_of(removed_reactions.c.event, redactions))

@@ -163,7 +163,8 @@ def direct_stanza(
     if parts is None:
         return None
     # Between two people nobody moderates: whoever takes a message away, it is as if its sender did.
-    speaker = around.about if around.about is not None and takes_message(event, around) else event
+    taken = around.about if takes_message(event, around) else None
+    speaker = taken or around.speaker(event)
     mine = speaker.sender == user_id
     peer_jid = chats.addresses.of_user(peer)
     stanza = stanzas.message(peer_jid if mine else own, *parts, from_=own if mine else peer_jid, id_=around.stanza_id)

@@ -385,7 +385,7 @@ class Hub:
         if parts is None:
             return None
         by_room = spoken_by_room(event, around)
-        stanza = self._groupchat(None if by_room else event.sender, around.stanza_id, parts)
+        stanza = self._groupchat(None if by_room else around.speaker(event).sender, around.stanza_id, parts)
         if not by_room:
             stanza.add(*ids_of_sender(event, around))
         return stanza.add(Element("stanza-id", STANZA_ID, {"by": str(self.jid), "id": event.event_id}))

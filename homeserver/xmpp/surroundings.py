@@ -1,8 +1,9 @@
 """What must be known around events to show them: what they are about, by which IDs clients know that."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -11,7 +12,7 @@ from federation.core.xmpp.element import Element
 from homeserver.model.events import Event
 from homeserver.model.nids import EventNid, UserNid
 from homeserver.services import Services
-from homeserver.storage import chat_archive, stanza_ids
+from homeserver.storage import aggregations, chat_archive, stanza_ids
 from homeserver.xmpp import translate
 from homeserver.xmpp.translate import Reference, Shown
 
@@ -46,14 +47,25 @@ class Around:
     redaction: Event | None = None
     """What took the event away."""
     redaction_id: str = ""
+    undone: Event | None = None
+    """The reaction or the edit that a redaction takes away."""
+    standing: Mapping[str, Any] | None = None
+    """What the message says now of which an edit was taken away."""
+
+    def speaker(self, event: Event) -> Event:
+        """Return the event by whose sender it is that there is something to tell."""
+        return self.undone or event
 
 
 def gather(conn: Connection, services: Services, found: Sequence[Event]) -> dict[EventNid, Around]:
     """Return what is around each of these events, in a constant number of queries."""
     events = services.history.events
     targets = {event.nid: target for event in found if (target := _target(event)) is not None}
-    # The removal of a reaction is about the message that it was for.
+    # The removal of a reaction or an edit is about the message that it was for.
     removed = chat_archive.removed(conn, [event.nid for event in found if event.type == REDACTION])
+    taken = {nid: targets[nid] for nid in removed if nid in targets}
+    undone = events.by_ids(conn, set(taken.values()))
+    undone_by = {nid: undone[target] for nid, target in taken.items() if target in undone}
     targets |= {nid: EventID(parent) for nid, parent in removed.items()}
     loaded = events.by_ids(conn, set(targets.values()))
     # What is said of an edit is said of the message; only an edit of an edit counts for nothing.
@@ -67,14 +79,17 @@ def gather(conn: Connection, services: Services, found: Sequence[Event]) -> dict
     said = chat_archive.reactions(
         conn, {event.room for event in reacted}, parents | {edits[each] for each in parents if each in edits}
     )
+    edited = [loaded[targets[nid]] for nid, one in undone_by.items() if one.type != REACTION and targets[nid] in loaded]
+    standing = _standing(conn, services, edited) if edited else {}
     around = {}
     for event in found:
         target = targets.get(event.nid)
         about = loaded.get(target) if target is not None else None
-        keys = _keys(said, about, event.sender_nid)
+        sender = undone_by.get(event.nid, event).sender_nid
+        keys = _keys(said, about, sender)
         if about is not None and about.event_id in edits and event.type != REDACTION and replaced(event) is None:
             about = firsts.get(edits[about.event_id])
-            keys = tuple(dict.fromkeys(keys + _keys(said, about, event.sender_nid)))
+            keys = tuple(dict.fromkeys(keys + _keys(said, about, sender)))
         if about is not None and about.room != event.room:
             about, keys = None, ()
         redaction = redactions.get(event.redacted_by) if event.redacted_by is not None else None
@@ -85,8 +100,25 @@ def gather(conn: Connection, services: Services, found: Sequence[Event]) -> dict
             keys,
             redaction,
             ids.get(redaction.nid, redaction.event_id) if redaction is not None else "",
+            undone_by.get(event.nid),
+            standing.get(about.event_id) if about is not None else None,
         )
     return around
+
+
+def _standing(conn: Connection, services: Services, edited: Collection[Event]) -> dict[EventID, Mapping[str, Any]]:
+    """Return what messages say now, by the last of the edits that are left."""
+    children = aggregations.children(conn, [(event.room, event.event_id) for event in edited], [])
+    edits = services.history.events.by_nids(conn, [child.event for child in children if child.kind == "m.replace"])
+    found = {event.event_id: event.content for event in edited}
+    firsts = {event.event_id: event for event in edited}
+    # The most recent comes first, so it is the last one to be put here.
+    for child in reversed(children):
+        edit, first = edits.get(child.event), firsts[EventID(child.parent)]
+        new = edit.content.get("m.new_content") if edit is not None and _may_replace(first, edit) else None
+        if isinstance(new, dict):
+            found[first.event_id] = new
+    return found
 
 
 def _keys(
@@ -176,6 +208,12 @@ def _redaction(
     about = around.about
     if about is None:
         return None
+    undone = around.undone
+    if undone is not None and undone.type != REACTION:
+        if around.standing is None or about.redacted_by is not None or undone.sender != about.sender:
+            return None
+        relation = {"rel_type": "m.replace"}
+        return translate.payload(about.type, {"m.new_content": around.standing, "m.relates_to": relation}, shown)
     if not takes_message(event, around):
         return translate.reactions(shown)
     if about.is_state or about.type == REACTION:

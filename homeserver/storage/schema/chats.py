@@ -28,7 +28,7 @@ room_addresses = Table(
 removed_reactions = Table(
     "removed_reactions",
     metadata,
-    # The redaction, and the event that the reaction was for, which its redacted form does not say any more.
+    # The redaction, and what the reaction (or the edit) was for, which its redacted form does not say any more.
     reference("event", "events.nid", primary_key=True),
     Column("parent", Key, nullable=False),
     info={"pruned": "with the event"},

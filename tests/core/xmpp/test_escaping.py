@@ -10,6 +10,7 @@ from slixmpp import JID
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomAlias, RoomID, ServerName, UserID
+from federation.core.room_versions import ROOM_VERSIONS, RoomVersion
 from federation.core.xmpp import escaping
 from federation.core.xmpp.jid import Jid
 
@@ -96,6 +97,19 @@ def test_rooms_are_known_by_alias_or_id(room: str, localpart: str) -> None:
     else:
         assert escaping.room(RoomID(room)) == localpart
     assert escaping.room_of(localpart, OWN) == room
+
+
+OPAQUE = ("AbC", "x" * 200, "/", "%", "^\\20", "'\"<>&", "🎉", "שלום", "=_-.+")
+
+
+@pytest.mark.parametrize("version", ROOM_VERSIONS.values(), ids=lambda version: version.id)
+@pytest.mark.parametrize("opaque", OPAQUE)
+def test_room_ids_of_every_version_have_an_address(version: RoomVersion, opaque: str) -> None:
+    # Since version 12 they are the hash of the create event, and name no server; before they may be anything.
+    room_id = "!" + "Ab-_" * 10 + "Abc" if version.room_id_is_create_hash else f"!{opaque}:Other.org:8448"
+    localpart = escaping.room(RoomID(room_id))
+    assert escaping.room_of(localpart, OWN) == room_id
+    assert str(JID(f"{localpart}@rooms.hs1")) == f"{localpart}@rooms.hs1" == str(Jid.parse(f"{localpart}@rooms.hs1"))
 
 
 @pytest.mark.parametrize("localpart", ["^1", "a^", "\\ff", "\\3a", "a%b", "\\00"])

@@ -318,6 +318,22 @@ class TestTexts:
         found, _ = await page(people.alice, archive, ids=theirs)
         assert found[0][1].find(RETRACTED) is not None
 
+    async def test_an_edit_that_is_taken_back_leaves_what_was_said_before(self, meeting: Meeting) -> None:
+        people, bob, room_id = meeting.people, meeting.people.bob.user, meeting.room_id
+        theirs = await bob.says(room_id, "first")
+        await meeting.alice_hears("first")
+        edits = []
+        for body in ("second", "third"):
+            edits.append(await bob.sends(room_id, "m.room.message", replacing(theirs, body)))
+            await meeting.alice_hears(body)
+        for edit, left in zip(reversed(edits), ("second", "first"), strict=True):
+            await bob.redacts(room_id, edit)
+            told = await meeting.alice_hears(left)
+            replace = told.xml.find(CORRECT)
+            assert replace is not None
+            assert replace.get("id") == theirs
+        assert not [one for one in people.alice.received if retracts(one)]
+
     async def test_nobody_takes_back_what_another_has_said(self, meeting: Meeting) -> None:
         theirs = await meeting.people.bob.user.says(meeting.room_id, "stays")
         await meeting.alice_hears("stays")
@@ -377,6 +393,13 @@ class TestInRooms:
         room = await people.room(power_level_content_override={"users": {"@alice:hs1": 50}})
         archive = room.jid
         _, event_id = await room.both_have("rude")
+        room.alice_says("", reacting(event_id, "😈", "👍"))
+        found = [await people.bob.event(room.room_id, lambda one: one["type"] == "m.reaction") for _ in range(2)]
+        [rude] = [one["event_id"] for one in found if one["content"]["m.relates_to"]["key"] == "😈"]
+        await room.alice_gets(lambda one: one.xml.find(REACTIONS) is not None and keys(one) == ["😈", "👍"])
+        await people.bob.user.redacts(room.room_id, rude)
+        told = await room.alice_gets(lambda one: one.xml.find(REACTIONS) is not None and keys(one) == ["👍"])
+        assert str(told["from"]) == f"{room.jid}/alice"
         await people.bob.user.redacts(room.room_id, event_id, "be nice")
         told = await people.alice.gets(lambda one: one.xml.find(f"{RETRACT}/{MODERATED}") is not None)
         assert str(told["from"]) == room.jid
