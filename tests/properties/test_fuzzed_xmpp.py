@@ -365,11 +365,10 @@ class Game:
             elif stanza.attributes.get("id") is None and self.serial % 5:
                 stanza.attributes["id"] = f"q{self.serial}"
             name = stanza.get("id") or ""
-            # What somebody else's client is asked is its matter.
-            asks = asks and stanza.get("to") != "bob@hs1/play"
-            # An ID that is empty or too long is none.
-            wanted += [name] if asks and 0 < len(name) <= 1024 else []
-            nameless += asks and not 0 < len(name) <= 1024
+            # An ID that is empty or too long is none; and what somebody else's client is asked is its matter.
+            named = 0 < len(name) <= 1024
+            wanted += [name] if asks and named and stanza.get("to") != "bob@hs1/play" else []
+            nameless += asks and not named
             await session.client.says(serialise(stanza))
         self.serial += 1
         end = f"p{self.serial}"

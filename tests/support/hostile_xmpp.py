@@ -162,6 +162,23 @@ TYPES = {
 }
 # What can be written as it is.
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), max_size=10)
+PROPER = {
+    f"{MUC}#admin": ("tea@rooms.hs1",),
+    f"{MUC}#owner": ("tea@rooms.hs1", "milk@rooms.hs1"),
+    f"{MUC}#user": ("tea@rooms.hs1",),
+    MUC: ("tea@rooms.hs1/alice", "milk@rooms.hs1/alice"),
+    "urn:xmpp:message-moderate:1": ("tea@rooms.hs1",),
+    "urn:xmpp:mam:2": (None, "tea@rooms.hs1"),
+    "jabber:iq:register": ("tea@rooms.hs1", "hs1"),
+    "urn:xmpp:http:upload:0": ("upload.hs1",),
+    "vcard-temp": (None, "bob@hs1", "tea@rooms.hs1"),
+    PUBSUB: (None, "bob@hs1"),
+    "jabber:iq:search": ("rooms.hs1",),
+    "http://jabber.org/protocol/disco#info": (None, "hs1", "rooms.hs1", "tea@rooms.hs1"),
+    "http://jabber.org/protocol/disco#items": ("hs1", "rooms.hs1", "tea@rooms.hs1"),
+    "urn:xmpp:extdisco:2": ("hs1",),
+}
+"""Where what is in a namespace is sent by those who know better."""
 changes = st.lists(
     st.tuples(
         st.lists(st.integers(0, 9), max_size=5),
@@ -178,7 +195,16 @@ def stanzas(draw: st.DrawFn) -> Element:
     name = draw(st.sampled_from(("iq", "iq", "iq", "message", "message", "presence")))
     held = draw(st.sampled_from({"iq": PAYLOADS, "message": SAYINGS, "presence": SHOWN}[name]))
     stanza = parse_frame(f"<{name} xmlns='jabber:client'>{held}</{name}>".encode(), AFTER_LOGIN)
-    for key, value in (("to", draw(st.sampled_from(ADDRESSES))), ("type", draw(st.sampled_from(TYPES[name])))):
+    to, kind = draw(st.sampled_from(ADDRESSES)), draw(st.sampled_from(TYPES[name]))
+    if draw(st.booleans()):
+        within = next((child.namespace for child in stanza.elements()), "")
+        usual = {"iq": (None,), "message": ("tea@rooms.hs1", "bob@hs1"), "presence": (None,)}[name]
+        to = draw(st.sampled_from(PROPER.get(within, usual)))
+        if name == "message":
+            kind = "groupchat" if to == "tea@rooms.hs1" and within != f"{MUC}#user" else "chat"
+        elif name == "presence":
+            kind = None
+    for key, value in (("to", to), ("type", kind)):
         if value is not None:
             stanza.attributes[key] = value
     for path, how, key, value in draw(changes):
