@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -108,6 +109,7 @@ class Accounts:
     _by_user: dict[UserNid, Account] = field(default_factory=dict)
     _by_jid: dict[Jid, Account] = field(default_factory=dict)
     _ending: dict[Jid, asyncio.Task[None]] = field(default_factory=dict)
+    _beginning: WeakValueDictionary[Jid, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _kept: dict[Any, Any] = field(default_factory=dict)
 
@@ -155,6 +157,19 @@ class Accounts:
             jid = own.with_resource(resource or self.services.ids.letters(RESOURCE_LETTERS))
         except InvalidIdentifier as error:
             raise StanzaError(StanzaCondition.BAD_REQUEST, str(error)) from error
+        # One after the other: of two sessions with one address, only the later one would be known.
+        turn = self._beginning.setdefault(own, asyncio.Lock())
+        async with turn:
+            session = await self._begin(user_id, own, jid, address)
+        try:
+            for tell in self.begun:
+                await tell(session)
+        except Exception:
+            session.end()
+            raise
+        return session
+
+    async def _begin(self, user_id: UserID, own: Jid, jid: Jid, address: str) -> Session:
         name = jid.resource or ""
         before = self._by_jid.get(own)
         if before is not None:
@@ -171,8 +186,6 @@ class Accounts:
         account.sessions[name] = session
         if account.following is None:
             account.following = asyncio.create_task(self._follow(account), name="xmpp-feed")
-        for tell in self.begun:
-            await tell(session)
         return session
 
     def session_ended(self, session: Session) -> None:
@@ -274,16 +287,25 @@ class Accounts:
             raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE)
         found.send(iq)
 
-    def answer_to(self, to: Jid, answer: Element) -> None:
-        """Give an answer to the session that has asked."""
+    def answer_to(self, session: Session, to: Jid, answer: Element) -> None:
+        """Give an answer to the session that has asked: one of the same user, since nobody else can ask."""
         found = self.session(to)
-        if found is not None and stanzas.is_stanza(answer):
+        if found is not None and found.account is session.account and stanzas.is_stanza(answer):
             found.send(answer)
 
     # Following
 
     async def _follow(self, account: Account) -> None:
         """Tell what happens to a user until they have no session."""
+        try:
+            await self._follow_feed(account)
+        except Exception:
+            # Who hears nothing any more had better know: after a new login, the archive has what is missing.
+            log.exception("xmpp_feed_failed")
+            for session in list(account.sessions.values()):
+                session.end(StreamError(StreamCondition.INTERNAL_SERVER_ERROR))
+
+    async def _follow_feed(self, account: Account) -> None:
         live = self.services.live
         feed = await live.enter(account.user, self._joined_rooms)
         position, ephemeral = feed.began, live.ephemeral

@@ -252,10 +252,13 @@ class Connection:
     def take(self, session: Session) -> None:
         """Carry a session from now on."""
         self._timer.cancel()
-        if self._closed or session.ended:
-            # The client has gone meanwhile, or its device was logged out.
-            session.end()
+        if session.ended:
+            # Its device was logged out meanwhile.
             self.close(StreamError(StreamCondition.RESET))
+            return
+        if self._closed:
+            # The client has gone meanwhile; a session that can be resumed waits for it to try again.
+            self.accounts.connection_lost(session)
             return
         self.session = session
         session.connection = self

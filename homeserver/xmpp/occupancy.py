@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import structlog
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
@@ -27,7 +28,7 @@ from homeserver.xmpp import bookmarks, knocks, past, photos, room_facts
 from homeserver.xmpp.accounts import Account, Accounts, News
 from homeserver.xmpp.affiliations import Affiliation, Role, Standing, standing_of
 from homeserver.xmpp.chats import Chats
-from homeserver.xmpp.nicks import Nicks, occupant_id, usual_nick
+from homeserver.xmpp.nicks import Nicks, distinct_nick, occupant_id, usual_nick
 from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.read_up_to import Marker, markers
 from homeserver.xmpp.reading import CHAT_STATES
@@ -37,6 +38,8 @@ from homeserver.xmpp.shows import UNKNOWN, Availability, availability
 from homeserver.xmpp.successions import TOMBSTONE
 from homeserver.xmpp.surroundings import KINDS, Around, gather, ids_of_sender, show, spoken_by_room
 from homeserver.xmpp.translate import MARKERS
+
+log = structlog.get_logger()
 
 MUC = "http://jabber.org/protocol/muc"
 MUC_USER = "http://jabber.org/protocol/muc#user"
@@ -82,6 +85,8 @@ class _News:
     before: Mapping[EventNid, Event]
     """How those stood to the room before who have left it."""
     markers: Sequence[Marker]
+    until: int
+    """The position up to which these are all events."""
 
 
 class Hub:
@@ -158,6 +163,9 @@ class Hub:
     def address(self, user_id: UserID) -> Jid:
         """Return the JID of an occupant, or of somebody who was one."""
         nick = self.nicks.of(user_id) or usual_nick(None, user_id)
+        if self.nicks.user(nick) not in (user_id, None):
+            # Whoever has left is not taken for somebody who is there.
+            nick = distinct_nick(None, user_id)
         return Jid(self.jid.local, self.jid.domain, nick)
 
     def presence(
@@ -233,6 +241,9 @@ class Hub:
         if own is None:
             raise StanzaError(StanzaCondition.REGISTRATION_REQUIRED, "You are not in this room")
         told = await self._history(session, history)
+        if session.ended:
+            # It has gone meanwhile, and nobody would ever take it out of the room.
+            return
         self.shown.add(own.user_id)
         for user_id in self.shown:
             occupant = self.occupants.get(user_id)
@@ -259,7 +270,9 @@ class Hub:
             if span is None:
                 return [], {}
             page = past.page(conn, services, session.who, [self.room], span)
-            return page.events, gather(conn, services, page.events)
+            # What has come since is told as it comes.
+            found = [event for event in page.events if event.at <= self.position]
+            return found, gather(conn, services, found)
 
         events, around = await services.db.read(read)
         stanzas_ = [self.message(event, around[event.nid]) for event in events]
@@ -286,8 +299,12 @@ class Hub:
         self._wanted = max(self._wanted, until)
         # Hundreds are woken by each message, and one of them tells it to all: the others do not wait for that.
         if self.position < self._wanted and not self.lock.locked():
-            async with self.lock:
-                await self._tell_wanted()
+            # In a task of its own, since whoever is woken may go before all are told.
+            await asyncio.shield(self._chats.accounts.soon(self._tell_all()))
+
+    async def _tell_all(self) -> None:
+        async with self.lock:
+            await self._tell_wanted()
 
     async def _tell_wanted(self) -> None:
         """Tell what was left to whoever has the lock, before it is given back."""
@@ -295,8 +312,10 @@ class Hub:
             await self._catch_up(self._wanted)
 
     async def _catch_up(self, until: int) -> None:
-        if until <= self.position:
-            return
+        while until > self.position:
+            await self._catch_up_some(until)
+
+    async def _catch_up_some(self, until: int) -> None:
         services, since = self._services, self.position
         found = services.receipts.recent.since(self.room, since)
         receipts = services.receipts.recent.receipts_since(self.room, since)
@@ -312,6 +331,8 @@ class Hub:
             loaded = found
             if loaded is None:
                 loaded = services.history.events.in_room(conn, self.room, after=since, until=until, limit=MOST_EVENTS)
+            # Of more, the others are told next: whoever was banned in one of them must not hear what follows.
+            more = found is None and len(loaded) == MOST_EVENTS
             new = [
                 event for event in loaded
                 if event.status is Status.ACCEPTED and event.place is not None and event.place <= until
@@ -320,18 +341,23 @@ class Hub:
             facts = room_facts.load(conn, services, self.room) if state else self.facts
             left = [event for event in new if event.content.get("membership") == Membership.LEAVE]
             before = services.history.events.by_nids(conn, [each.replaces for each in left if each.replaces])
-            return _News(new, gather(conn, services, new), facts, before, markers(conn, services, receipts))
+            reached = loaded[-1].at if more else until
+            return _News(new, gather(conn, services, new), facts, before, markers(conn, services, receipts), reached)
 
         news = await services.db.read(read)
         # Who cannot be told now will not be told later: what follows only sends.
-        self.position = until
+        self.position = news.until
         self.facts = news.facts or self.facts
         for event in news.events:
-            self._tell(event, news.around[event.nid])
-            if event.replaces is not None and event.replaces in news.before:
-                self._declined(event, news.before[event.replaces])
-            if event.type == TOMBSTONE:
-                await self._moved(event)
+            try:
+                self._tell(event, news.around[event.nid])
+                if event.replaces is not None and event.replaces in news.before:
+                    self._declined(event, news.before[event.replaces])
+                if event.type == TOMBSTONE:
+                    self._chats.accounts.soon(self._moved(event)).set_name("xmpp-moved")
+            except Exception:
+                # Whatever somebody has sent, the others are told of what follows.
+                log.exception("xmpp_event_not_told", event_id=event.event_id)
         if news.markers:
             readers = {one.user: one.user_id for one in self.occupants.values()}
             for marker in news.markers:
@@ -354,6 +380,7 @@ class Hub:
         destroy = Element("destroy", MUC_USER, {"jid": str(jid)})
         if isinstance(body, str) and body:
             destroy.add(Element("reason", MUC_USER, None, body))
+        accounts = {session.account for session in self.sessions}
         for session in list(self.sessions):
             own = self.occupants.get(session.who.user_id)
             if own is None:
@@ -364,7 +391,8 @@ class Hub:
             user.add(destroy)
             session.send(gone)
             self._chats.accounts.kept(Occupancies).left(session, self)
-            await bookmarks.tell(session.account)
+        for account in accounts:
+            await bookmarks.tell(account)
 
     def tell_typing(self, typing: Collection[UserID], before: Collection[UserID]) -> None:
         """Tell who types, and who no longer does."""
@@ -563,8 +591,11 @@ class Hub:
     def _levels(self) -> None:
         for user_id, occupant in self.occupants.items():
             standing = standing_of(self.facts.levels, user_id, Membership.JOIN)
-            if standing != occupant.standing:
-                occupant.standing = standing
+            if standing == occupant.standing:
+                continue
+            occupant.standing = standing
+            # Of a large room, only those who have a say are shown anew: it may be the standing of all.
+            if user_id in self.shown or standing.affiliation in (Affiliation.OWNER, Affiliation.ADMIN):
                 self.shown.add(user_id)
                 self._present(occupant)
 
@@ -613,8 +644,9 @@ class Occupancies:
                 hub = await Hub.open(self._chats, jid.bare, room)
             await hub.enter(session, jid.resource or "", history, created=created)
             # Only while somebody is in a room is it followed.
-            self._hubs[name] = hub
-            session.kept(_Place).hubs[name] = hub
+            if session in hub.sessions:
+                self._hubs[name] = hub
+                session.kept(_Place).hubs[name] = hub
         if self._opening.get(name) is lock and not lock.locked():
             del self._opening[name]
 

@@ -71,14 +71,12 @@ async def resume(connection: Connection, element: Element) -> None:
         connection.send(_failed(StanzaCondition.ITEM_NOT_FOUND))
         return
     waiting = session.unacknowledged
-    before, session.connection = session.connection, None
-    if before is not None:
-        # The client knows that the old connection is broken before we do.
-        before.session = None
-        before.close(StreamError(StreamCondition.CONFLICT, "the session was resumed"))
+    _take_from(session)
     async with session.handling:
         # What the old connection is just handling counts as handled; what it has only read comes again.
         pass
+    # Another one may have resumed it meanwhile, and the newest counts.
+    _take_from(session)
     if not waiting.confirm(_number(element)):
         _too_high(connection, session)
         return
@@ -128,6 +126,14 @@ NONZAS: Mapping[tuple[str, str], Nonza] = {
     (STREAM_MANAGEMENT, "r"): request,
     (STREAM_MANAGEMENT, "a"): acknowledge,
 }
+
+
+def _take_from(session: Session) -> None:
+    """Take a session from its connection: the client knows that it is broken before we do."""
+    before, session.connection = session.connection, None
+    if before is not None:
+        before.session = None
+        before.close(StreamError(StreamCondition.CONFLICT, "the session was resumed"))
 
 
 def _went_away(session: Session) -> None:

@@ -138,13 +138,14 @@ class Session:
         if asked is not None and not asked[1].done():
             asked[1].set_result(answer)
         elif to is not None and not to.is_bare:
-            self.accounts.answer_to(to, answer)
+            self.accounts.answer_to(self, to, answer)
 
     async def receive(self, element: Element) -> None:
         """Handle a stanza of the client."""
         claimed = element.get("from")
         if claimed is not None and not self._is_own(claimed):
-            # https://www.rfc-editor.org/rfc/rfc6120#section-8.1.2.1
+            # https://www.rfc-editor.org/rfc/rfc6120#section-8.1.2.1: another resource of the same account is put right,
+            # which is the router's matter. Converse.js names the one that it was about to bind when it resumed another.
             self.end(StreamError(StreamCondition.INVALID_FROM))
             return
         try:
@@ -170,6 +171,6 @@ class Session:
         if claimed in (str(self.jid), str(self.jid.bare)):
             return True
         try:
-            return Jid.parse(claimed) in (self.jid, self.jid.bare)
+            return Jid.parse(claimed).bare == self.jid.bare
         except InvalidIdentifier:
             return False

@@ -14,6 +14,7 @@ from federation.core.xmpp.xml import AFTER_LOGIN, BEFORE_LOGIN
 from homeserver.errors import InvalidParam
 from homeserver.http.routing import Answer, Auth, Call, Json, Reply, Routes
 from homeserver.xmpp.connection import Connection, Welcome
+from homeserver.xmpp.listener import CLOSING_SECONDS
 
 PATH = "/xmpp-websocket"
 RELATION = "urn:xmpp:alt-connections:websocket"
@@ -25,9 +26,10 @@ HEARTBEAT_SECONDS = 60.0
 class WebSocketWire:
     """A client's WebSocket."""
 
-    def __init__(self, socket: web.WebSocketResponse, address: str) -> None:
-        """Take a socket that is open."""
+    def __init__(self, socket: web.WebSocketResponse, address: str, transport: asyncio.Transport | None) -> None:
+        """Take a socket that is open, and what carries it."""
         self.address = address
+        self._transport = transport
         self._socket = socket
         self._frames: asyncio.Queue[str | None] = asyncio.Queue()
         self._waiting = 0
@@ -80,13 +82,17 @@ class WebSocketWire:
         self._reading.set()
 
     def close(self) -> None:
-        """Close the connection after what was written."""
+        """Close the connection after what was written, but do not wait for ever."""
         self._reading.set()
         self._frames.put_nowait(None)
+        if self._transport is not None:
+            asyncio.get_running_loop().call_later(CLOSING_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
-        """Cut it off."""
+        """Cut it off, with what the client does not take."""
         self.close()
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def routes_of(welcome: Callable[[], Welcome], base_url: str) -> Routes:
@@ -105,7 +111,7 @@ def routes_of(welcome: Callable[[], Welcome], base_url: str) -> Routes:
             # https://www.rfc-editor.org/rfc/rfc7395#section-3.1
             raise InvalidParam("expected a WebSocket with the subprotocol xmpp")
         await socket.prepare(call.request)
-        wire = WebSocketWire(socket, call.address)
+        wire = WebSocketWire(socket, call.address, call.request.transport)
         await wire.carry(Connection(welcome(), wire, WebSocketFraming(BEFORE_LOGIN), secure=True))
         return socket
 

@@ -12,12 +12,19 @@ from tests.support.waiting import until
 from tests.support.world import PASSWORD, User, World
 
 OPEN = "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='hs1' version='1.0'/>"
-PLAIN = sasl.encode(f"\0alice\0{PASSWORD}".encode())
-AUTH = f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{PLAIN}</auth>"
 BIND = (
     "<iq xmlns='jabber:client' type='set' id='1'>"
     "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>web</resource></bind></iq>"
 )
+
+
+def auth(name: str) -> str:
+    """Return what logs somebody in."""
+    secret = sasl.encode(f"\0{name}\0{PASSWORD}".encode())
+    return f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>"
+
+
+AUTH = auth("alice")
 
 
 @pytest.fixture

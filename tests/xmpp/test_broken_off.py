@@ -1,0 +1,166 @@
+"""What breaks off half way: connections that resume or bind, clients that do not read, feeds that fail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import pytest
+
+from federation.core.xmpp.element import Element
+from homeserver.xmpp import past
+from homeserver.xmpp.listener import TcpWire
+from homeserver.xmpp.occupancy import Hub, Occupancies
+from homeserver.xmpp.session import Session
+from tests.support.raw_xmpp import RawClient, bound, connected
+from tests.support.waiting import until
+from tests.support.world import World
+from tests.xmpp.test_resumption import SM, enabled
+from tests.xmpp.test_websocket import BIND, OPEN, auth
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PING = "<ping xmlns='urn:xmpp:ping'/>"
+
+
+def sessions(world: World, name: str) -> list[Session]:
+    """Return somebody's sessions."""
+    assert world.app.xmpp is not None
+    return [one for one in world.app.xmpp.accounts.all() if one.jid.local == name]
+
+
+@asynccontextmanager
+async def returning(world: World, name: str) -> AsyncIterator[RawClient]:
+    """Connect and log in, but bind nothing."""
+    async with connected(world) as client:
+        await client.secures()
+        await client.opens()
+        await client.logs_in(name)
+        yield client
+
+
+async def test_a_resumption_that_breaks_off_can_be_tried_again(shared_world: World) -> None:
+    await shared_world.user("resumer")
+    async with bound(shared_world, "resumer") as client:
+        name = await enabled(client)
+        (session,) = sessions(shared_world, "resumer")
+        resume = f"<resume {SM} previd='{name}' h='0'/>"
+        client.breaks()
+        await until(lambda: session.connection is None)
+        async with session.handling, returning(shared_world, "resumer") as back:
+            assert shared_world.app.xmpp is not None
+            session.send(Element("message", "jabber:client", {"id": "kept"}))
+            before = asyncio.all_tasks()
+            await back.says(resume)
+            await until(lambda: session.handling._waiters)
+            back.breaks()
+            (working,) = [task for task in asyncio.all_tasks() - before if task.get_name() == "xmpp-connection"]
+        await working
+        assert sessions(shared_world, "resumer") == [session]
+        async with returning(shared_world, "resumer") as again:
+            await again.says(resume)
+            assert "<resumed " in await again.hears("id='kept'[^>]*/>")
+
+
+async def test_of_two_that_resume_a_session_at_once_the_last_one_has_it(shared_world: World) -> None:
+    await shared_world.user("twice")
+    async with bound(shared_world, "twice") as client:
+        name = await enabled(client)
+        (session,) = sessions(shared_world, "twice")
+        async with returning(shared_world, "twice") as one, returning(shared_world, "twice") as other:
+            async with session.handling:
+                for number, back in enumerate((one, other), 1):
+                    await back.says(f"<resume {SM} previd='{name}' h='0'/>")
+                    await until(lambda number=number: len(session.handling._waiters or ()) == number)
+            await other.hears("<resumed [^>]*/>")
+            assert "<conflict " in await one.hears_the_end()
+            assert "type='result'" in await other.asks(PING)
+            await other.says(f"<r {SM}/>")
+            assert "h='1'" in await other.hears("<a [^>]*/>")
+
+
+async def test_of_two_that_bind_a_resource_at_once_only_one_has_it(shared_world: World) -> None:
+    await shared_world.user("binder")
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(returning(shared_world, "binder")) for _ in range(4)]
+        await asyncio.gather(*(client.binds("same") for client in clients), return_exceptions=True)
+        (session,) = sessions(shared_world, "binder")
+        ended = [client.hears_the_end() for client in clients if not _is(client, session)]
+        assert len(await asyncio.gather(*ended)) == 3
+
+
+def _is(client: RawClient, session: Session) -> bool:
+    """Return whether it is the client that has a session."""
+    assert session.connection is not None
+    wire = session.connection.wire
+    assert isinstance(wire, TcpWire)
+    assert wire._transport is not None
+    return bool(wire._transport.get_extra_info("peername") == client.writer.get_extra_info("sockname"))
+
+
+async def test_strangers_get_no_answers_that_they_have_not_asked_for(shared_world: World) -> None:
+    await shared_world.user("victim")
+    await shared_world.user("stranger")
+    async with (
+        bound(shared_world, "victim") as victim,
+        bound(shared_world, "victim", "other") as own,
+        bound(shared_world, "stranger") as stranger,
+    ):
+        for client, name in ((stranger, "theirs"), (own, "own")):
+            await client.says(f"<iq type='result' id='{name}' to='victim@hs1/raw'/>")
+            assert "type='result'" in await client.asks(PING)
+        assert "theirs" not in await victim.hears("id='own'[^>]*/>")
+
+
+async def test_whoever_cannot_be_followed_is_told_to_come_again(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shared_world.user("deaf")
+
+    async def fails(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(shared_world.app.services.live, "enter", fails)
+    async with returning(shared_world, "deaf") as client:
+        await client.says("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+        assert "<stream:error>" in await client.hears_the_end()
+    await until(lambda: not sessions(shared_world, "deaf"))
+
+
+async def test_a_socket_that_is_not_read_is_cut_off(shared_world: World) -> None:
+    await shared_world.user("silent")
+    async with aiohttp.ClientSession() as http:
+        ws = await http.ws_connect(f"{shared_world.base}/xmpp-websocket", protocols=["xmpp"])
+        for frame in (OPEN, auth("silent"), OPEN, BIND):
+            await ws.send_str(frame)
+            if (await ws.receive_str()).startswith("<open"):
+                await ws.receive_str()
+        (session,) = sessions(shared_world, "silent")
+        for _ in range(16):
+            session.send(Element("message", "jabber:client", {}, Element("body", "jabber:client", {}, "x" * 1_000_000)))
+            await asyncio.sleep(0)
+        await until(lambda: not [one for one in asyncio.all_tasks() if one.get_name() == "xmpp-websocket"])
+        assert not sessions(shared_world, "silent")
+
+
+async def test_who_goes_while_entering_a_room_is_not_in_it(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await shared_world.user("keeper")
+    await owner.creates_room(preset="public_chat", room_alias_name="revolving")
+    await shared_world.user("gone")
+    history = Hub._history
+
+    async def goes(hub: Hub, session: Session, span: past.Span | None) -> list[Element]:
+        session.end()
+        return await history(hub, session, span)
+
+    monkeypatch.setattr(Hub, "_history", goes)
+    assert shared_world.app.xmpp is not None
+    occupancies = shared_world.app.xmpp.accounts.kept(Occupancies)
+    async with bound(shared_world, "gone") as client:
+        (session,) = sessions(shared_world, "gone")
+        join = "<x xmlns='http://jabber.org/protocol/muc'/>"
+        await client.says(f"<presence to='revolving@rooms.hs1/gone'>{join}</presence>")
+        await client.hears_the_end()
+        await until(lambda: not session.handling.locked())
+    assert not occupancies._hubs
