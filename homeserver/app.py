@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -476,7 +478,15 @@ async def _add_user(config: Config, name: str, password: str, admin: bool) -> Us
 def run(config: Config) -> None:
     """Run the server until SIGTERM or SIGINT."""
     logs.configure(config.logging)
+    _allow_connections()
     uvloop.run(_serve(config))
+
+
+def _allow_connections() -> None:
+    """Raise the limit of open files as far as it goes: each connection is one, and usually no more than 1,024 may be."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where "no limit" is no number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(config: Config) -> None:

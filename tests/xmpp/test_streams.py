@@ -194,6 +194,13 @@ async def test_a_server_that_stops_says_so(tmp_path: Path) -> None:
             await stopping
 
 
+def open_files(pid: int) -> tuple[str, str]:
+    """Return how many files a process may have open, and how many it could allow itself."""
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    ((allowed, most),) = re.findall("Max open files +([0-9]+) +([0-9]+)", limits)
+    return allowed, most
+
+
 @pytest.mark.parametrize("direct", [False, True])
 async def test_the_server_as_it_is_run_serves_clients_and_ends_them_well(tmp_path: Path, direct: bool) -> None:
     """It has another event loop than these tests."""
@@ -209,6 +216,9 @@ async def test_the_server_as_it_is_run_serves_clients_and_ends_them_well(tmp_pat
             await client.logs_in("alice")
             await client.binds("phone")
             assert "type='result'" in await client.asks(PING)
+            assert server.running is not None
+            allowed, most = open_files(server.running.pid)
+            assert allowed == most, "each connection is an open file"
             stopping = asyncio.create_task(server.stops())
             assert "<system-shutdown " in await client.hears_the_end()
             assert await stopping == 0
