@@ -483,7 +483,7 @@ def run(config: Config) -> None:
 
 
 def _allow_connections() -> None:
-    """Raise the limit of open files as far as it goes: each connection is one, and usually no more than 1,024 may be."""
+    """Raise the limit of open files as far as it goes: each connection is one, and usually only 1,024 are allowed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # where "no limit" is no number
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
