@@ -148,6 +148,12 @@ class Page:
         await self.asks("Page.navigate", url=url)
         await self.until("document.readyState === 'complete'")
 
+    async def loads_again(self) -> None:
+        """Load the page anew."""
+        await self.evaluates("window.before = true")
+        await self.asks("Page.reload")
+        await self.until("window.before === undefined && document.readyState === 'complete'")
+
     async def evaluates(self, expression: str) -> Any:
         """Return what an expression is in the page."""
         result = await self.asks("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)

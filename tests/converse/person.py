@@ -33,6 +33,11 @@ class ConversePerson:
         await self.tries_to_log_in(jid, password)
         await self.page.sees(MENU_OF_ROOMS)
 
+    async def loads_the_page_again(self) -> None:
+        """Press F5; return when there is something to chat with again."""
+        await self.page.loads_again()
+        await self.page.sees(MENU_OF_ROOMS)
+
     async def asks_for_rooms(self, service: str) -> list[str]:
         """Open the list of the rooms of a service; return their names."""
         await self.page.clicks(MENU_OF_ROOMS)

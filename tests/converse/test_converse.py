@@ -27,8 +27,7 @@ class TestConverse:
     async def test_a_login_finds_the_server_by_the_address_alone_and_is_a_device(
         self, alice: ConversePerson, account: User
     ) -> None:
-        names = [device.get("display_name", "") for device in ok(await account.get("/devices"))["devices"]]
-        assert [name for name in names if name.startswith("converse.js")] != []
+        assert len(await browsers(account)) == 1
 
     async def test_the_list_of_rooms_leads_into_one_and_everybody_there_is_seen(
         self, alice: ConversePerson, account: User, bob: User, room: Room
@@ -164,3 +163,21 @@ class TestConverse:
         await alice.says("I am back")
         assert (await hears(bob, room.room_id))["content"]["body"] == "I am back"
         assert (await alice.page.reads(TEXT))[-3:] == ["Before the tunnel", "In the tunnel", "I am back"]
+
+    async def test_a_page_that_is_loaded_again_goes_on_with_the_same_session(
+        self, alice: ConversePerson, account: User, bob: User, room: Room
+    ) -> None:
+        await alice.enters(room.name, ROOMS)
+        before = await browsers(account)
+        await alice.loads_the_page_again()
+        await bob.says(room.room_id, "Still there?")
+        await alice.hears("Still there?")
+        await alice.says("In the middle of a cup")
+        assert (await hears(bob, room.room_id))["content"]["body"] == "In the middle of a cup"
+        assert await browsers(account) == before
+
+
+async def browsers(account: User) -> list[str]:
+    """Return the names of those devices of somebody that are Converse.js."""
+    names = [device.get("display_name", "") for device in ok(await account.get("/devices"))["devices"]]
+    return [name for name in names if name.startswith("converse.js")]

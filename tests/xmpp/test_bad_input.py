@@ -97,7 +97,7 @@ async def test_a_request_without_an_id_has_an_error_wherever_it_is_sent(world: W
 @pytest.mark.parametrize(
     "sent",
     [
-        "<message from='alice@hs1/other' to='bob@hs1'><body>I am elsewhere</body></message>",
+        "<message from='alice@elsewhere/test' to='bob@hs1'><body>I am elsewhere</body></message>",
         "<presence from='tea@rooms.hs1/bob'/>",
         "<iq from='hs1' type='result' id='1' to='bob@hs1'/>",
         f"<iq from='' type='get' id='1'>{PING}</iq>",
@@ -107,6 +107,12 @@ async def test_whoever_gives_themselves_for_another_is_cut_off(world: World, ali
     async with bound(world, "alice") as client:
         await client.says(sent)
         assert "<invalid-from " in await client.hears_the_end()
+
+
+async def test_another_resource_of_ones_own_is_put_right(world: World, alice: User) -> None:
+    async with bound(world, "alice") as client:
+        await client.says(f"<iq from='alice@hs1/elsewhere' type='get' id='1'>{PING}</iq>")
+        assert "to='alice@hs1/elsewhere'" not in await client.hears("<iq [^>]*id='1'[^>]*>")
 
 
 async def test_who_sends_faster_than_the_limits_allow_is_read_more_slowly(tmp_path: Path) -> None:
