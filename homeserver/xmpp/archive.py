@@ -254,7 +254,11 @@ def _moment(text: str | None) -> int | None:
         raise StanzaError(StanzaCondition.BAD_REQUEST, "expected a time as XEP-0082 writes it") from error
 
 
-FEATURES: dict[Place, tuple[str, ...]] = {Place.ACCOUNT: (MAM, EXTENDED, "urn:xmpp:sid:0")}
+FEATURES: dict[Place, tuple[str, ...]] = {
+    # Profanity looks for it at the server's own address only.
+    Place.SERVER: (MAM, EXTENDED),
+    Place.ACCOUNT: (MAM, EXTENDED, "urn:xmpp:sid:0"),
+}
 HANDLERS: dict[Key, Handler] = {
     (Place.ACCOUNT, Kind.GET, MAM, "query"): fields,
     (Place.ACCOUNT, Kind.SET, MAM, "query"): account,

@@ -143,14 +143,16 @@ def _place(session: Session, iq: Element) -> Place:
 def caps_hash(query: Element) -> str:
     """Return the hash of an answer: https://xmpp.org/extensions/xep-0115.html#ver."""
     identities = sorted(
-        f"{one.get('category')}/{one.get('type')}//{one.get('name') or ''}<" for one in query.find_all("identity")
+        f"{one.get('category')}/{one.get('type')}//{one.get('name') or ''}" for one in query.find_all("identity")
     )
-    features = sorted(f"{one.get('var')}<" for one in query.find_all("feature"))
-    forms = []
+    features = sorted(one.get("var") or "" for one in query.find_all("feature"))
+    forms: list[tuple[str, str]] = []
     for one in query.find_all("x", FORMS):
         fields = {field.get("var") or "": [value.text for value in field.find_all("value")] for field in one.elements()}
         kind = "".join(fields.pop("FORM_TYPE", []))
         listed = [f"{name}<" + "".join(f"{value}<" for value in sorted(fields[name])) for name in sorted(fields)]
-        forms.append(f"{kind}<" + "".join(listed))
-    text = "".join(identities + features + sorted(forms))
+        forms.append((kind, "".join(listed)))
+    # What is sorted are the values themselves: one may be the beginning of another.
+    text = "".join(f"{each}<" for each in (*identities, *features))
+    text += "".join(f"{kind}<{fields_of_form}" for kind, fields_of_form in sorted(forms))
     return base64.b64encode(hashlib.sha1(text.encode(), usedforsecurity=False).digest()).decode()

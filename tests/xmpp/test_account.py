@@ -54,6 +54,8 @@ async def test_every_feature_that_is_told_of_is_answered(world: World, alice: Us
         account = await info(person, None)
         assert account.find(f"{INFO}identity").attrib["category"] == "account"
         assert {"urn:xmpp:blocking", "jabber:iq:private"} <= features(account)
+        # Clients look for the archive at either.
+        assert "urn:xmpp:mam:2" in server & features(account)
         for payload in (
             "<ping xmlns='urn:xmpp:ping'/>", "<query xmlns='jabber:iq:version'/>", "<time xmlns='urn:xmpp:time'/>",
             "<query xmlns='jabber:iq:last'/>",
