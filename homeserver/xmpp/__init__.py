@@ -107,6 +107,9 @@ AVAILABILITY: Sequence[Hook] = (deliveries.availability, pubsub.availability)
 NONZAS: Mapping[tuple[str, str], Nonza] = {**resumption.NONZAS, **csi.NONZAS}
 """What handles elements beside stanzas, by namespace and name."""
 
+URGENT = resumption.URGENT
+"""What of that does not wait for what came before it."""
+
 STREAM_FEATURES: Sequence[Element] = (
     establishing.STREAM_FEATURE,
     roster.STREAM_FEATURE,

@@ -77,6 +77,8 @@ class Welcome:
     settings: streams.Settings
     nonzas: Mapping[tuple[str, str], Nonza]
     """By namespace and name."""
+    urgent: Mapping[tuple[str, str], Callable[["Connection", Element], None]]
+    """What is done as soon as it comes, once there is a session, whatever came before."""
 
 
 class Connection:
@@ -93,6 +95,7 @@ class Connection:
         """Who has logged in."""
         self.stream = streams.Stream(welcome.settings, framing, secure=secure, end_point=end_point)
         self._nonzas = welcome.nonzas
+        self._urgent = welcome.urgent
         self._working: asyncio.Task[None] | None = None
         self._paused = False
         self._closed = False
@@ -108,6 +111,11 @@ class Connection:
             return
         self._heard = True
         self.stream.receive(data)
+        if self.session is not None:
+            # Else what it asks for would keep us from hearing that it has got what it asked for before.
+            for (namespace, name), handle in self._urgent.items():
+                for element in self.stream.pull(namespace, name):
+                    handle(self, element)
         if self._working is None:
             self._working = asyncio.create_task(self._work(), name="xmpp-connection")
         elif self.stream.backlog > MOST_WAITING and not self._paused:
@@ -151,15 +159,20 @@ class Connection:
                     break
                 await self._handle(event)
                 self._write()
+                self._read_on(MOST_WAITING // 2)
         except Exception:
             log.exception("xmpp_connection_failed")
             self.close(StreamError(StreamCondition.INTERNAL_SERVER_ERROR))
         finally:
             self._working = None
             self._write()
-            if self._paused and not self._closed:
-                self._paused = False
-                self.wire.resume()
+            self._read_on(0)
+
+    def _read_on(self, waiting: int) -> None:
+        """Read again once no more than so much waits."""
+        if self._paused and not self._closed and self.stream.backlog <= waiting:
+            self._paused = False
+            self.wire.resume()
 
     async def _handle(self, event: streams.Event) -> None:
         match event:

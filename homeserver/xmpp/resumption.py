@@ -102,7 +102,7 @@ async def request(connection: Connection, _element: Element) -> None:
         connection.send(Element("a", STREAM_MANAGEMENT, {"h": str(waiting.received)}))
 
 
-async def acknowledge(connection: Connection, element: Element) -> None:
+def acknowledge(connection: Connection, element: Element) -> None:
     """Forget what the client has got."""
     waiting = _counted(connection)
     if waiting is None or connection.session is None:
@@ -120,12 +120,18 @@ async def ended(session: Session) -> None:
     session.accounts.kept(Resumable).sessions.pop(away.name, None)
 
 
+async def acknowledge_early(connection: Connection, element: Element) -> None:
+    """Take what a client says that has no session yet."""
+    acknowledge(connection, element)
+
+
 NONZAS: Mapping[tuple[str, str], Nonza] = {
     (STREAM_MANAGEMENT, "enable"): enable,
     (STREAM_MANAGEMENT, "resume"): resume,
     (STREAM_MANAGEMENT, "r"): request,
-    (STREAM_MANAGEMENT, "a"): acknowledge,
+    (STREAM_MANAGEMENT, "a"): acknowledge_early,
 }
+URGENT = {(STREAM_MANAGEMENT, "a"): acknowledge}
 
 
 def _take_from(session: Session) -> None:

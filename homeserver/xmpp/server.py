@@ -47,7 +47,7 @@ class XmppServer:
             frozenset(namespace for namespace, _ in xmpp.NONZAS),
             services.ids.token,
         )
-        self.welcome = Welcome(self.accounts, settings, xmpp.NONZAS)
+        self.welcome = Welcome(self.accounts, settings, xmpp.NONZAS, xmpp.URGENT)
         self.listening: list[str] = []
         """Where clients connect: the places with STARTTLS first."""
         self._servers: list[asyncio.Server] = []

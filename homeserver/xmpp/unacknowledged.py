@@ -9,8 +9,11 @@ STREAM_MANAGEMENT = "urn:xmpp:sm:3"
 REQUEST = Element("r", STREAM_MANAGEMENT)
 """Asks the client how much it has got."""
 
-MOST_WAITING = 1000
-"""Stanzas of a session; of a connected client that confirms nothing, or of one that is away."""
+MOST_WAITING = 5000
+"""Stanzas of a session; of a connected client that confirms nothing, or of one that is away.
+
+More than those of a few large rooms that are entered at once: 1,100 come together, before the client can say anything.
+"""
 MOST_BYTES = 4 * 1024 * 1024
 """About what they may take together."""
 MODULUS = 2**32

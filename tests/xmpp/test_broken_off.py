@@ -1,6 +1,7 @@
 """What breaks off half way: connections that resume or bind, clients that do not read, feeds that fail."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -8,7 +9,7 @@ import aiohttp
 import pytest
 
 from federation.core.xmpp.element import Element
-from homeserver.xmpp import past
+from homeserver.xmpp import past, unacknowledged
 from homeserver.xmpp.listener import TcpWire
 from homeserver.xmpp.occupancy import Hub, Occupancies
 from homeserver.xmpp.session import Session
@@ -52,8 +53,10 @@ async def test_a_resumption_that_breaks_off_can_be_tried_again(shared_world: Wor
             before = asyncio.all_tasks()
             await back.says(resume)
             await until(lambda: session.handling._waiters)
-            back.breaks()
             (working,) = [task for task in asyncio.all_tasks() - before if task.get_name() == "xmpp-connection"]
+            connection = inspect.getcoroutinelocals(working.get_coro())["self"]  # type: ignore[arg-type]
+            back.breaks()
+            await until(lambda: connection._closed)
         await working
         assert sessions(shared_world, "resumer") == [session]
         async with returning(shared_world, "resumer") as again:
@@ -164,3 +167,23 @@ async def test_who_goes_while_entering_a_room_is_not_in_it(
         await client.hears_the_end()
         await until(lambda: not session.handling.locked())
     assert not occupancies._hubs
+
+
+async def test_what_a_client_confirms_counts_before_what_it_has_asked_for_is_done(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shared_world.user("eager")
+    monkeypatch.setattr(unacknowledged, "MOST_WAITING", 30)
+    async with bound(shared_world, "eager") as client:
+        await enabled(client)
+        (session,) = sessions(shared_world, "eager")
+        waiting = session.unacknowledged
+        assert waiting is not None
+        async with session.handling:
+            await client.says(f"<iq type='get' id='slow' to='hs1'>{PING}</iq>")
+            for got in (20, 40):
+                for _ in range(20):
+                    session.send(Element("message"))
+                await client.says(f"<a {SM} h='{got}'/>")
+                await until(lambda: not len(waiting))
+        await client.hears("id='slow'[^>]*/>")

@@ -19,7 +19,7 @@ from federation.core.xmpp.errors import SaslCondition, SaslError, StanzaError, S
 from federation.core.xmpp.framing import Framing
 from federation.core.xmpp.jid import Jid, prepare_domain
 from federation.core.xmpp.stanza import IQ, error, is_stanza, result
-from federation.core.xmpp.xml import AFTER_LOGIN, Closed, Limits, Opened, Parsed
+from federation.core.xmpp.xml import AFTER_LOGIN, Closed, Completed, Limits, Opened, Parsed
 
 MOST_ATTEMPTS = 5
 """Wrong passwords on one stream: https://www.rfc-editor.org/rfc/rfc6120#section-6.4.5."""
@@ -224,6 +224,21 @@ class Stream:
             except StreamError as broken:
                 self.close(broken)
         return self._events.pop(0) if self._events else None
+
+    def pull(self, namespace: str, name: str) -> list[Element]:
+        """Return the waiting elements of a bound stream that need not come in turn: those of one name."""
+        if self.state is not State.BOUND:
+            return []
+        found = [
+            each.element
+            for each in self._waiting
+            if isinstance(each, Completed) and (each.element.namespace, each.element.name) == (namespace, name)
+        ]
+        if found:
+            self._waiting = [
+                each for each in self._waiting if not (isinstance(each, Completed) and each.element in found)
+            ]
+        return found
 
     def rest(self) -> None:
         """Let go of what costs memory while the client sends nothing."""

@@ -270,6 +270,7 @@ def test_a_stream_may_be_resumed_in_the_stead_of_binding() -> None:
     talk.logs_in()
     (resume,) = talk.sends("<resume xmlns='urn:xmpp:sm:3' previd='x' h='0'/>")
     assert resume == Received(Element("resume", SM, {"previd": "x", "h": "0"}))
+    assert talk.stream.pull(SM, "resume") == []
     talk.stream.resume(ALICE.with_resource("phone"))
     assert talk.sends("<message/>") == [Received(Element("message"))]
 
@@ -284,6 +285,10 @@ def test_a_bound_stream_carries_stanzas_and_extensions() -> None:
     ]
     talk.stream.send(Element("message"))
     assert talk.answers() == "<message/>"
+    talk.stream.receive(b"<message/><a xmlns='urn:xmpp:sm:3' h='1'/><presence/><a xmlns='urn:xmpp:sm:3' h='2'/> ")
+    assert [each.get("h") for each in talk.stream.pull(SM, "a")] == ["1", "2"]
+    assert talk.stream.pull(SM, "a") == []
+    assert talk.sends("") == [Received(Element("message")), Received(Element("presence"))]
     talk.stream.rest()
     assert talk.sends("<message/>") == [Received(Element("message"))]
 
