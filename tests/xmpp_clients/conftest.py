@@ -16,7 +16,7 @@ from tests.support.gate import Gate
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess
 from tests.support.world import PASSWORD, Site
-from tests.xmpp_clients.conversation import NICK, SAID_BEFORE, Room, crumb
+from tests.xmpp_clients.conversation import FIRST_WORD, NICK, SAID_BEFORE, Room, address_of, crumb
 from tests.xmpp_clients.person import Door, XmppPerson
 
 DOMAIN = "localhost"
@@ -90,6 +90,19 @@ async def joined(alice: XmppPerson, room: Room) -> Room:
     await alice.joins(room.address)
     await alice.hears(room.address, NICK, crumb(SAID_BEFORE - 1))
     return room
+
+
+@pytest_asyncio.fixture(scope="class", loop_scope="package")
+async def chat(alice: XmppPerson, bob: NioPerson) -> str:
+    """The direct room that the XMPP user's first word to the Matrix user has made."""
+
+    async def invited() -> list[str]:
+        return list(bob.client.invited_rooms)
+
+    await alice.says(address_of(bob), FIRST_WORD)
+    room_id, *_ = await bob.sees_until(invited, bool)
+    await bob.joins(room_id)
+    return room_id
 
 
 @pytest.fixture

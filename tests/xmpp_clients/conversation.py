@@ -14,10 +14,12 @@ import pytest
 from tests.clients.nio_person import NioPerson
 from tests.clients.person import Message
 from tests.support.media import encoded, picture
+from tests.support.world import PASSWORD
 from tests.xmpp_clients.person import Corrects, Door, Reacts, Uploads, XmppPerson
 
 NICK = "Bob"
 """What the Matrix user is called."""
+FIRST_WORD = "A word with you"
 SAID_BEFORE = 30
 """Messages in a room when the XMPP user joins it."""
 
@@ -71,13 +73,24 @@ class Conversation:
             assert (answer.status, answer.content_type) == (200, "image/png")
             assert await answer.read() == png
 
-    async def test_two_talk_alone(self, alice: XmppPerson, bob: NioPerson, joined: Room) -> None:
-        await alice.says(address_of(bob), "A word with you")
-        invites = await bob.sees_until(lambda: invited(bob), bool)
-        await bob.joins(invites[0])
-        assert (await heard(bob, invites[0], "A word with you")).sender == alice.user_id
-        await bob.says(invites[0], "I am all ears")
+    async def test_two_talk_alone(self, alice: XmppPerson, bob: NioPerson, chat: str) -> None:
+        assert (await heard(bob, chat, FIRST_WORD)).sender == alice.user_id
+        await bob.says(chat, "I am all ears")
         await alice.hears(address_of(bob), NICK, "I am all ears")
+        await alice.sees_online(address_of(bob))
+
+
+@pytest.mark.asyncio(loop_scope="package")
+class ChatArchives:
+    """What clients can besides that ask the account's archive."""
+
+    async def test_a_chat_is_there_again_after_logging_in_anew(
+        self, alice: XmppPerson, bob: NioPerson, chat: str, door: Door
+    ) -> None:
+        await bob.says(chat, "Do not forget me")
+        await alice.hears(address_of(bob), NICK, "Do not forget me")
+        async with type(alice).logs_in(door, alice.name, PASSWORD) as again:
+            await again.scrolls_to(address_of(bob), "Do not forget me")
 
 
 @pytest.mark.asyncio(loop_scope="package")
@@ -141,11 +154,6 @@ async def heard(person: NioPerson, room_id: str, body: str) -> Message:
     """Return the newest message with a body, when it is shown."""
     view = await person.until(room_id, lambda view: any(message.body == body for message in view.messages))
     return next(message for message in reversed(view.messages) if message.body == body)
-
-
-async def invited(person: NioPerson) -> list[str]:
-    """Return the rooms that somebody is invited to."""
-    return list(person.client.invited_rooms)
 
 
 def address_of(person: NioPerson) -> str:

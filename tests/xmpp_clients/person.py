@@ -104,6 +104,10 @@ class XmppPerson(ABC):
         """Return when somebody is shown among those who are in a room."""
 
     @abstractmethod
+    async def sees_online(self, jid: str) -> None:
+        """Return when a contact is shown to be there."""
+
+    @abstractmethod
     async def says(self, to: str, text: str) -> None:
         """Say something in a room, or to somebody alone."""
 
@@ -116,8 +120,8 @@ class XmppPerson(ABC):
         """Return how often a text is shown."""
 
     @abstractmethod
-    async def scrolls_to(self, room: str, text: str) -> None:
-        """Go back in a room's past until a message is shown."""
+    async def scrolls_to(self, where: str, text: str) -> None:
+        """Go back in the past of a room or a chat until a message is shown."""
 
     @abstractmethod
     async def sees_link(self, where: str, name: str) -> str:

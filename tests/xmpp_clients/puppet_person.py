@@ -1,10 +1,8 @@
 """People with slixmpp and aioxmpp: libraries, in processes of their own, with a client each in `puppets`."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -46,6 +44,9 @@ class PuppetPerson(XmppPerson, Corrects, Uploads):
     async def sees_occupant(self, room: str, nick: str) -> None:
         await self.sees_until(lambda: self.asks("occupants", room), lambda nicks: nick in nicks)
 
+    async def sees_online(self, jid: str) -> None:
+        await self.sees_until(lambda: self.asks("is_online", jid), bool)
+
     async def says(self, to: str, text: str) -> None:
         await self.asks("says", to, text)
         await self.hears(to, self.name, text)
@@ -56,10 +57,10 @@ class PuppetPerson(XmppPerson, Corrects, Uploads):
     async def counts(self, where: str, text: str) -> int:
         return [one["text"] for one in await self.asks("sees", where)].count(text)
 
-    async def scrolls_to(self, room: str, text: str) -> None:
-        while not any(one["text"] == text for one in await self.asks("sees", room)):
-            if not await self.asks("scrolls_back", room):
-                pytest.fail(f"{text!r} is not in the past of {room}")
+    async def scrolls_to(self, where: str, text: str) -> None:
+        while not await self.counts(where, text):
+            if not await self.asks("scrolls_back", where):
+                pytest.fail(f"{text!r} is not in the past of {where}")
 
     async def corrects(self, to: str, text: str) -> None:
         await self.asks("corrects", to, text)
@@ -112,7 +113,9 @@ class AioxmppPerson(PuppetPerson):
 
     @classmethod
     def missing(cls) -> str | None:
-        return None if _has_aioxmpp() else f"there is no aioxmpp in {_aioxmpp_environment()}: set AIOXMPP_VENV"
+        environment = _aioxmpp_environment()
+        there = any(environment.glob("lib/python*/site-packages/aioxmpp"))
+        return None if there else f"there is no aioxmpp in {environment}: set AIOXMPP_VENV"
 
     async def _logs_in(self, password: str) -> None:
         await self._starts(str(_aioxmpp_environment() / "bin/python"), "aioxmpp_client.py")
@@ -121,9 +124,3 @@ class AioxmppPerson(PuppetPerson):
 
 def _aioxmpp_environment() -> Path:
     return Path(os.environ.get("AIOXMPP_VENV") or ROOT / ".venv-aioxmpp").absolute()
-
-
-@cache
-def _has_aioxmpp() -> bool:
-    python = _aioxmpp_environment() / "bin/python"
-    return python.exists() and subprocess.run([python, "-c", "import aioxmpp"], check=False).returncode == 0

@@ -102,8 +102,8 @@ class TerminalPerson(XmppPerson, Corrects):
         await self._opens(where)
         return (await self.terminal.looks()).count(text)
 
-    async def scrolls_to(self, room: str, text: str) -> None:
-        await self._opens(room)
+    async def scrolls_to(self, where: str, text: str) -> None:
+        await self._opens(where)
         for _ in range(MOST_PAGES):
             before = await self.terminal.looks()
             if text in before:
@@ -140,7 +140,7 @@ class ProfanityPerson(TerminalPerson, Uploads):
         (data / "certs").mkdir(parents=True)
         config.mkdir(parents=True)
         (config / "profrc").write_text(
-            "[ui]\nsplash=false\nvercheck=false\n[connection]\ncorrection.allow=true\n[notifications]\nremind=0\n"
+            "[ui]\nsplash=false\nvercheck=false\n[connection]\ncorrection.allow=true\nmam=true\n[notifications]\nremind=0\n"
         )
         account = {
             "enabled": "true", "jid": self.jid, "password": password, "server": "localhost", "port": self.door.port,
@@ -180,6 +180,11 @@ class ProfanityPerson(TerminalPerson, Uploads):
     async def sees_occupant(self, room: str, nick: str) -> None:
         await self._opens(room)
         await self._reads(rf" {nick}$")
+
+    async def sees_online(self, jid: str) -> None:
+        await self._opens(jid)
+        # In the title of the window; what stands at its end is whether oneself is.
+        await self._reads(r"^ \S+ \[online\] \[unencrypted\]")
 
     async def uploads(self, to: str, file: Path) -> None:
         await self._opens(to)
@@ -223,11 +228,14 @@ class PoezioPerson(TerminalPerson):
         await self._reads(rf"{re.escape(room.partition('@')[0])}\s+{re.escape(name)}")
         self._where = None
 
-    async def joins(self, room: str) -> None:
-        # It asks the archive for what was said until now in whole seconds, of which it takes one away.
+    async def _lets_time_pass(self) -> None:
+        """Wait until it asks the archive for now: it means whole seconds, of which it takes one away."""
         clock = SystemClock()
         asked = clock.now_ms()
         await until(lambda: clock.now_ms() // 1000 > asked // 1000 + 1)
+
+    async def joins(self, room: str) -> None:
+        await self._lets_time_pass()
         await self._commands(f"/join {room}/{self.name}")
         await self._reads(rf"\b{self.name}\s*$")
         self._where = room
@@ -235,3 +243,14 @@ class PoezioPerson(TerminalPerson):
     async def sees_occupant(self, room: str, nick: str) -> None:
         await self._opens(room)
         await self._reads(rf"\b{nick}\s*$")
+
+    async def sees_online(self, jid: str) -> None:
+        await self._commands("/win 0")
+        # It hides from the roster who is offline.
+        await self._reads(rf"\[\+\].*{jid}")
+        self._where = None
+
+    async def scrolls_to(self, where: str, text: str) -> None:
+        if self._where != where:
+            await self._lets_time_pass()
+        await super().scrolls_to(where, text)

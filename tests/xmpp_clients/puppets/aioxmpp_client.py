@@ -48,6 +48,7 @@ class AioxmppClient(Client):
         )
         for service in (aioxmpp.DiscoClient, aioxmpp.EntityCapsService, aioxmpp.MUCClient, aioxmpp.RosterClient):
             self.xmpp.summon(service)
+        self.xmpp.summon(aioxmpp.PresenceClient).on_available.connect(lambda *_: self.tell_news())
         heard = self.xmpp.summon(aioxmpp.dispatcher.SimpleMessageDispatcher)
         heard.register_callback(aioxmpp.MessageType.CHAT, None, self._hear_chat)
         await self.stack.enter_async_context(self.xmpp.connected(presence=aioxmpp.PresenceState(True)))
@@ -123,7 +124,10 @@ class AioxmppClient(Client):
         message.xep0066_oob.url = slot.get.url
         await self._send(to, message)
 
-    async def scrolls_back(self, room: str) -> bool:
+    async def is_online(self, jid: str) -> bool:
+        return bool(self.xmpp.summon(aioxmpp.PresenceClient).get_peer_resources(aioxmpp.JID.fromstr(jid)))
+
+    async def scrolls_back(self, where: str) -> bool:
         """Say that the past of a room came when it was joined, and no more will: aioxmpp knows no archives."""
         return False
 

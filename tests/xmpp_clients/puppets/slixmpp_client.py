@@ -96,16 +96,20 @@ class SlixmppClient(Client):
         message["oob"]["url"] = url
         message.send()
 
-    async def scrolls_back(self, room: str) -> bool:
-        """Put one more page of a room's past on the screen; say whether there was any."""
-        first = next((one.stanza_id for one in self.shown if one.where == room), None)
-        rsm = {"max": PAGE, "before": first or True}
-        answer = await self.xmpp.plugin["xep_0313"].retrieve(jid=slixmpp.JID(room), rsm=rsm)
+    async def is_online(self, jid: str) -> bool:
+        return bool(self.xmpp.client_roster.presence(jid))
+
+    async def scrolls_back(self, where: str) -> bool:
+        """Put one more page of the past on the screen; say whether there was any."""
+        first = next((one.stanza_id for one in self.shown if one.where == where), None)
+        rsm = {"max": PAGE, "before": first or ""}
+        archive = {"jid" if "@rooms." in where else "with_jid": slixmpp.JID(where)}
+        answer = await self.xmpp.plugin["xep_0313"].retrieve(**archive, rsm=rsm)
         page = []
         for result in answer["mam"]["results"]:
             message = result["mam_result"]["forwarded"]["stanza"]
-            name = result["mam_result"]["id"]
-            page.append(Shown(room, message["from"].resource, message["id"], message["body"], name))
+            sender, name = message["from"], result["mam_result"]["id"]
+            page.append(Shown(where, sender.resource or sender.local, message["id"], message["body"], name))
         self.shown[:0] = page
         return bool(page)
 
