@@ -7,14 +7,15 @@ that the server itself fills; everything else is kept as it was published.
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from federation.core.ids import UserID
+from federation.core.ids import DeviceID, UserID
 from federation.core.xmpp import stanza as stanzas
 from federation.core.xmpp.element import Element, serialise
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.xml import AFTER_LOGIN, parse_frame
 from homeserver.errors import NotFound
-from homeserver.model.nids import UserNid
+from homeserver.model.accounts import Requester
+from homeserver.model.nids import DeviceNid, UserNid
 from homeserver.services.pep import DEFAULTS, Mismatch
 from homeserver.xmpp import avatars, bookmarks, displayed, interests, roster
 from homeserver.xmpp.addresses import Place
@@ -28,7 +29,10 @@ OWNER = "http://jabber.org/protocol/pubsub#owner"
 ERRORS = "http://jabber.org/protocol/pubsub#errors"
 CONFIG = "http://jabber.org/protocol/pubsub#node_config"
 FORMS = "jabber:x:data"
-_ACCESS = frozenset(("open", "presence", "whitelist", "roster", "authorize"))
+_ACCESS = frozenset(("open", "presence", "whitelist"))
+LONGEST_OPTION = 100
+LARGEST_ANSWER = 1024 * 1024
+"""About how many bytes of items are told at once; of more, the newest."""
 _COMPARED = ("pubsub#access_model", "pubsub#max_items", "pubsub#persist_items")
 _TRUE = {"true": "1", "false": "0"}
 
@@ -107,11 +111,18 @@ async def _items(session: Session, iq: Element, node: str, wanted: list[str] | N
             if user_id is not None
             else None
         )
-        if user is None or own is not None:
+        if user is None or user_id is None or own is not None:
             raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
         found = await session.services.pep.find(user, node, wanted, limit)
-        await _check_may_read(session, owner, found.config["pubsub#access_model"])
-    return [(name, parse_frame(payload, AFTER_LOGIN)) for name, payload in found.items]
+        await _check_may_read(session, user_id, user, found.config["pubsub#access_model"])
+    told: list[tuple[str, Element]] = []
+    size = 0
+    for name, payload in reversed(found.items):
+        size += len(payload)
+        if told and size > LARGEST_ANSWER:
+            break
+        told.append((name, parse_frame(payload, AFTER_LOGIN)))
+    return told[::-1]
 
 
 def _chosen(items: Items, wanted: list[str] | None, limit: int | None) -> Items:
@@ -119,14 +130,9 @@ def _chosen(items: Items, wanted: list[str] | None, limit: int | None) -> Items:
     return found[-limit:] if limit else found
 
 
-async def _check_may_read(session: Session, owner: Jid, access: str) -> None:
-    if access == "open":
-        return
-    if access in ("presence", "roster"):
-        for item in await roster.contacts(session):
-            if item.jid == str(owner) and item.subscription in ("both", "to"):
-                return
-    raise StanzaError(StanzaCondition.NOT_AUTHORIZED, "This is not for you")
+async def _check_may_read(session: Session, owner: UserID, user: UserNid, access: str) -> None:
+    if access != "open" and not (access == "presence" and await _is_seen(session, owner, user)):
+        raise StanzaError(StanzaCondition.NOT_AUTHORIZED, "This is not for you")
 
 
 async def nodes(session: Session, iq: Element) -> Element:
@@ -149,6 +155,15 @@ async def nodes(session: Session, iq: Element) -> Element:
     for name in sorted(readable | filled):
         query.add(Element("item", ITEMS, {"jid": str(owner), "node": name}))
     return stanzas.result(iq, query)
+
+
+async def _is_seen(session: Session, owner: UserID, user: UserNid) -> bool:
+    """Return whether somebody shows their presence to the user of a session.
+
+    By what they say themselves: anybody can begin a chat with anybody, and call them a contact.
+    """
+    shown = await roster.of_user(session, Requester(owner, user, DeviceID(""), DeviceNid(0)))
+    return any(item.jid == str(session.jid.bare) and item.subscription in ("both", "from") for item in shown)
 
 
 async def put(session: Session, iq: Element) -> Element:
@@ -273,6 +288,8 @@ async def availability(session: Session) -> None:
 
 async def _introduce(session: Session) -> None:
     new = await interests.learn(session)
+    if not new:
+        return
     for node in (node for node in new & NODES.keys() if NODES[node].introduced):
         for name, payload in await NODES[node].read(session):
             send([session], node, event(node, [Element("item", EVENT, {"id": name}, payload)]), session.jid.bare)
@@ -297,12 +314,13 @@ async def _tell_of(session: Session, owners: Iterable[Jid], wanted: frozenset[st
 
 async def _tell_last(session: Session, owner: Jid, user: UserNid, wanted: frozenset[str]) -> None:
     """Tell a session the newest item of those nodes of somebody that it wants to hear of."""
-    for node, config in (await session.services.pep.nodes(user)).items():
-        if (
-            node not in wanted
-            or node in NODES
-            or (owner != session.jid.bare and config["pubsub#access_model"] == "whitelist")
-        ):
+    user_id = session.addresses.user(owner)
+    nodes = {node: config for node, config in (await session.services.pep.nodes(user)).items() if node in wanted}
+    own = owner == session.jid.bare
+    seen = own or (bool(nodes) and user_id is not None and await _is_seen(session, user_id, user))
+    for node, config in nodes.items():
+        access = config["pubsub#access_model"]
+        if node in NODES or not (own or access == "open" or (access == "presence" and seen)):
             continue
         try:
             found = await session.services.pep.find(user, node, limit=1)
@@ -328,7 +346,7 @@ def _options(holder: Element | None) -> dict[str, str]:
     options = {}
     for field in filled.find_all("field") if filled is not None else ():
         name, value = field.get("var") or "", field.text_of("value") or ""
-        if name.startswith("pubsub#"):
+        if name in DEFAULTS and len(value) <= LONGEST_OPTION:
             options[name] = _TRUE.get(value, value)
     if options.get("pubsub#access_model", "open") not in _ACCESS:
         raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "no such access model")

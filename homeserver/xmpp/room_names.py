@@ -29,6 +29,8 @@ class RoomNames:
     async def of_rooms(self, rooms: Iterable[RoomNid]) -> dict[RoomNid, Jid]:
         """Return the JIDs of rooms, giving those that have none theirs."""
         wanted = list(rooms)
+        if not wanted:
+            return {}
         found = await self.services.db.read(lambda conn: room_addresses.of_rooms(conn, wanted))
         missing = [room for room in wanted if room not in found]
         if missing:
