@@ -1,6 +1,7 @@
 """Does what a message stanza asks for, in the room that it is for: the same in chats of two and in rooms."""
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -200,7 +201,9 @@ def _file(conn: Connection, chats: Chats, url: str) -> dict[str, Any] | None:
     if len(parts) != 5 or not parts[2].isdecimal() or len(parts[2]) > LONGEST_NUMBER:
         return None
     origin, media_id, holder, code, name = map(unquote, parts)
-    if code != chats.code(origin, media_id, int(holder)) or not chats.may_fetch(conn, origin, media_id, int(holder)):
+    if not hmac.compare_digest(code.encode(), chats.code(origin, media_id, int(holder)).encode()):
+        return None
+    if not chats.may_fetch(conn, origin, media_id, int(holder)):
         return None
     found = media.find(conn, ServerName(origin), MediaID(media_id))
     if found is None or found.content is None:

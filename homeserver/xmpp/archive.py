@@ -147,6 +147,7 @@ async def metadata(session: Session, iq: Element) -> Element:
     address = Jid.parse(to) if to is not None else None
 
     def read(conn: Connection) -> list[Event]:
+        until = None
         if session.place_of(iq) is Place.ACCOUNT or address is None:
             rooms = list(direct.direct_rooms(conn, session.services, session.who.user))
         else:
@@ -154,10 +155,13 @@ async def metadata(session: Session, iq: Element) -> Element:
             if nid is None:
                 raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such room")
             room_id = session.services.history.names.room_id(conn, nid)
-            session.services.history.visibility.reach(conn, session.who.user, room_id)
+            try:
+                until = session.services.history.visibility.reach(conn, session.who.user, room_id).until
+            except Forbidden as error:
+                raise StanzaError(StanzaCondition.FORBIDDEN, error.message) from error
             rooms = [nid]
         pages = [
-            past.page(conn, session.services, session.who, rooms, Span(1, newest_first=newest))
+            past.page(conn, session.services, session.who, rooms, Span(1, newest_first=newest, until=until))
             for newest in (False, True)
         ]
         return [event for page in pages for event in page.events]

@@ -112,7 +112,10 @@ class Deliveries:
         # With a third person it is a chat of two no longer: that is looked at before the next news.
         state.loaded = state.loaded and not moved
         state.told[room] = max(state.told.get(room, 0), until)
-        peer = state.rooms[room]
+        peer = state.rooms.get(room)
+        if peer is None:
+            # A session that has just begun has found out that it is a chat of two no longer.
+            return
         for event in shown:
             stanza = direct_stanza(self._chats, account.jid, account.user_id, peer, event, around[event.nid])
             if stanza is not None:
@@ -166,8 +169,9 @@ def direct_stanza(
     taken = around.about if takes_message(event, around) else None
     speaker = taken or around.speaker(event)
     mine = speaker.sender == user_id
-    peer_jid = chats.addresses.of_user(peer)
-    stanza = stanzas.message(peer_jid if mine else own, *parts, from_=own if mine else peer_jid, id_=around.stanza_id)
+    # Somebody else may have been in the room for a while, and is not taken for the other one.
+    to, from_ = (chats.addresses.of_user(peer), own) if mine else (own, chats.addresses.of_user(speaker.sender))
+    stanza = stanzas.message(to, *parts, from_=from_, id_=around.stanza_id)
     if not mine and any(part.name == "body" for part in parts) and not archived:
         stanza.add(Element("request", RECEIPTS))
     if speaker is event:

@@ -87,16 +87,19 @@ async def _join(session: Session, chats: Chats, to: Jid) -> tuple[RoomNid, bool]
     """Let the user be in the room at an address; return it, and whether it was made for that."""
     services, who = chats.services, session.who
 
-    def read(conn: Connection) -> tuple[_Target, bool, RoomNid | None]:
+    def read(conn: Connection) -> tuple[_Target, bool, bool, RoomNid | None]:
         target = _Target(chats.names.known(conn, to), chats.addresses.room(to))
         if target.room is None:
-            return target, False, None
+            return target, False, False, None
         standing = memberships.of_user_in(conn, target.room, who.user)
         there = standing is not None and standing.membership is Membership.JOIN
-        return target, there, successors(conn, services, [target.room]).get(target.room)
+        # Where a room goes on is for those who may know of it at all.
+        views = services.summaries.views.load(conn, [target.room])
+        knows = there or (target.room in views and views[target.room].is_open)
+        return target, there, knows, successors(conn, services, [target.room]).get(target.room)
 
-    target, joined, successor = await services.db.read(read)
-    if successor is not None:
+    target, joined, knows, successor = await services.db.read(read)
+    if successor is not None and knows:
         address = f"xmpp:{await chats.names.of_room(successor)}?join"
         raise StanzaError(StanzaCondition.GONE, "The room goes on elsewhere", address=address)
     if joined and target.room is not None:
@@ -198,7 +201,9 @@ async def _rename(session: Session, hub: Hub, nick: str) -> None:
         return
     if hub.nicks.user(nick) is not None:
         raise StanzaError(StanzaCondition.CONFLICT, "Somebody else is called that")
-    content = {"membership": "join", "displayname": nick}
+    own = hub.occupants.get(session.who.user_id)
+    picture = {"avatar_url": own.avatar_url} if own is not None and own.avatar_url is not None else {}
+    content = {"membership": "join", "displayname": nick, **picture}
     await session.services.messages.set_state(session.who, hub.room_id, "m.room.member", session.who.user_id, content)
     hub.sessions[session] = nick
 

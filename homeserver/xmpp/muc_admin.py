@@ -40,6 +40,8 @@ MODERATE = "urn:xmpp:message-moderate:1"
 RETRACT = "urn:xmpp:message-retract:1"
 MOST_ITEMS = 50
 """Changes in one request; each is an event."""
+MOST_LISTED = 10_000
+"""Members that are told at once: a longer answer would be more than what a client may leave unread."""
 
 
 async def lists(session: Session, iq: Element) -> Element:
@@ -58,6 +60,8 @@ async def lists(session: Session, iq: Element) -> Element:
     hub = session.accounts.kept(Occupancies).of(session, Jid.parse(iq.attributes["to"]))
     query = Element("query", ADMIN)
     for member in await session.services.db.read(read):
+        if len(query.children) == MOST_LISTED:
+            break
         standing = standing_of(facts.levels, member.user_id, member.membership)
         if (affiliation, role) not in ((standing.affiliation.value, None), (None, standing.role.value)):
             continue

@@ -43,7 +43,7 @@ async def look(session: Session, iq: Element) -> tuple[RoomFacts, Membership | N
         standing = memberships.of_user_in(conn, facts.nid, session.who.user)
         membership = standing.membership if standing is not None else None
         # Who may not come in and was not invited is not told that there is a room.
-        known = facts.view.is_open or membership not in (None, Membership.LEAVE)
+        known = facts.view.is_open or membership not in (None, Membership.LEAVE, Membership.BAN)
         return (facts, membership) if known else None
 
     found = await session.services.db.read(read)

@@ -19,6 +19,9 @@ DELAY = "urn:xmpp:delay"
 MOST_LOOKED_AT = 1000
 """Events that one page looks at, at most, in search of those that are shown."""
 
+BATCH = 100
+"""Events that are looked at together, where the first ones were not enough."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -47,15 +50,18 @@ def page(conn: Connection, services: Services, who: Requester, rooms: Sequence[R
     ignored = services.account_data.ignored(conn, [who.user])[who.user]
     found: list[Event] = []
     after, until, looked_at, complete = span.after, span.until, 0, False
+    size = span.limit + 1
     while not complete and len(found) <= span.limit and looked_at < MOST_LOOKED_AT:
         nids = chat_archive.page(
             conn, rooms, kinds, after=after, until=until, since_ms=span.since_ms, before_ms=span.before_ms,
-            limit=span.limit + 1, newest_first=span.newest_first,
+            limit=size, newest_first=span.newest_first,
         ) if kinds and rooms else []  # fmt: skip
         batch = in_order(history.events.by_nids(conn, nids), nids)
         found += [each.event for each in history.visibility.seen(conn, who.user, who.user_id, batch, ignored)]
         looked_at += len(batch)
-        complete = len(batch) <= span.limit
+        complete = len(batch) < size
+        # Where much is hidden, a small page is not looked for one by one.
+        size = max(size, BATCH)
         if batch and span.newest_first:
             until = batch[-1].at - 1
         elif batch:

@@ -12,6 +12,7 @@ from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.stanza import payload_of, request, result
+from homeserver.model.accounts import Requester
 from homeserver.model.rosters import RosterItem
 from homeserver.xmpp.accounts import Account, News
 from homeserver.xmpp.addresses import Place
@@ -74,6 +75,11 @@ def removed(session: Session, iq: Element) -> Jid | None:
 
 async def contacts(session: Session) -> Sequence[RosterItem]:
     """Return the contacts of a session's user."""
+    return await of_user(session, session.who)
+
+
+async def of_user(session: Session, who: Requester) -> Sequence[RosterItem]:
+    """Return the contacts of somebody of this server."""
 
     def jid_of(user_id: UserID) -> str | None:
         try:
@@ -81,7 +87,7 @@ async def contacts(session: Session) -> Sequence[RosterItem]:
         except InvalidIdentifier:
             return None
 
-    return await session.services.rosters.all(session.who, jid_of)
+    return await session.services.rosters.all(who, jid_of)
 
 
 async def near(session: Session) -> Sequence[RosterItem]:

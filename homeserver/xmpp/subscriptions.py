@@ -44,8 +44,8 @@ async def to_user(session: Session, stanza: Element) -> None:
     if peer is None:
         raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
     if kind in DIRECTED:
-        stanza, account = photos.directed(session, stanza), session.accounts.at(to)
-        for theirs in account.available() if account is not None else ():
+        stanza = photos.directed(session, stanza)
+        for theirs in await _hearing(session, to):
             if to.is_bare or theirs.jid == to:
                 theirs.send(stanza.with_attributes(to=str(theirs.jid)))
     elif not to.is_bare or kind == "error":
@@ -98,7 +98,7 @@ async def _choose(
     item = await _item(session, jid) if kind == "subscribe" else None
     if item is not None and item.ask is None and item.subscription in ("none", "from"):
         # They are in the chat and have said that they want not to be seen. They may say otherwise.
-        _pass_on(session, jid, kind)
+        await _pass_on(session, jid, kind)
 
 
 async def change_roster(session: Session, iq: Element) -> Element:
@@ -141,7 +141,7 @@ async def _tell_changes(session: Session, jid: Jid, before: _Between, kinds: Seq
         for kind in kinds:
             # Whoever is seen again is not asked whether they want to be.
             if kind != "subscribe":
-                _pass_on(session, jid, kind)
+                await _pass_on(session, jid, kind)
     for account, owner, was, is_ in (
         (session.account, jid, before.mine, now.mine),
         (other, session.jid.bare, before.theirs, now.theirs),
@@ -155,9 +155,19 @@ async def _tell_changes(session: Session, jid: Jid, before: _Between, kinds: Seq
                 session.accounts.soon(pubsub.introduce(own, owner)).set_name("xmpp-interests")
 
 
-def _pass_on(session: Session, jid: Jid, kind: str) -> None:
-    other = session.accounts.at(jid)
-    for one in other.available() if other is not None else ():
+async def _hearing(session: Session, jid: Jid) -> list[Session]:
+    """Return the sessions of a user that hear of the user of this one; none if they ignore them."""
+    account = session.accounts.at(jid)
+    if account is None:
+        return []
+    ignored = await session.services.db.read(
+        lambda conn: session.services.account_data.ignored(conn, [account.user])[account.user]
+    )
+    return account.available() if session.who.user_id not in ignored else []
+
+
+async def _pass_on(session: Session, jid: Jid, kind: str) -> None:
+    for one in await _hearing(session, jid):
         one.send(stanzas.presence(one.jid.bare, from_=session.jid.bare, type_=kind))
 
 
