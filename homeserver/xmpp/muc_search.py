@@ -15,6 +15,7 @@ from federation.core.xmpp import stanza as stanzas
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
+from homeserver.errors import InvalidParam
 from homeserver.model.nids import RoomNid
 from homeserver.services.public_rooms import FIRST, LAST, Filter, after, before
 from homeserver.xmpp.addresses import Place
@@ -93,7 +94,11 @@ async def _page(session: Session, term: str, rsm: Element | None) -> tuple[list[
     chats, services = session.accounts.kept(Chats), session.services
     most, since = _span(rsm)
     # Nobody talks in a space.
-    listed = await services.public_rooms.page(Filter(term, _NO_SPACES), limit=max(most, 1), since=since)
+    try:
+        listed = await services.public_rooms.page(Filter(term, _NO_SPACES), limit=max(most, 1), since=since)
+    except InvalidParam as error:
+        # https://xmpp.org/extensions/xep-0059.html#notfound
+        raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such place in the list") from error
     rooms = {RoomID(room["room_id"]): room for room in listed["chunk"]} if most else {}
 
     def read(conn: Connection) -> Mapping[RoomID, RoomNid]:

@@ -115,11 +115,12 @@ JSON = st.recursive(
 )
 NAMED = st.sampled_from(
     ["body", "msgtype", "format", "formatted_body", "url", "filename", "m.relates_to", "m.new_content", "geo_uri",
-     "m.text", "algorithm", translate.OPAQUE]
+     "m.text", "algorithm", "m.poll", translate.OPAQUE]
 )  # fmt: skip
 VALUES = JSON | st.sampled_from(
     ["m.text", "m.emote", "m.image", "m.location", "org.matrix.custom.html", "mxc://a/b", "<b>x</b>", "geo:1",
-     "<encrypted xmlns='eu.siacs.conversations.axolotl'/>", "<encrypted", {"rel_type": "m.replace"}, {"body": "x"}]
+     "<encrypted xmlns='eu.siacs.conversations.axolotl'/>", "<encrypted", {"rel_type": "m.replace"}, {"body": "x"},
+     {"question": {"m.text": "?"}, "answers": [{"m.text": [{"body": "yes"}]}, {"m.text": 3}, 4]}, {"question": []}]
 )  # fmt: skip
 
 

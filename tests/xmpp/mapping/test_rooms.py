@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from slixmpp.exceptions import IqError
 
 from tests.support.doors import MODERATED, RETRACT, People
 from tests.support.talker import Talker, codes, talker
@@ -133,7 +134,8 @@ class TestMoving:
         assert destroyed is not None
         new = str(destroyed.get("jid"))
         assert new != old.jid
-        # A client that was away learns it when it comes back.
+        # A client that was away learns it when it comes back. (In the old room, nobody may speak any more.)
+        people.alice.received.clear()
         refused = await people.alice.enters(old.jid, "alice")
         assert refused["error"]["condition"] == "gone"
         assert refused["error"]["gone"] == f"xmpp:{new}?join"
@@ -238,6 +240,11 @@ class TestFinding:
         )
         last = [str(one.get("jid")) for one in answer.iter(f"{{{DISCO}#items}}item")]
         assert last == [jid for each in pages for jid in each][-2:]
+
+        for wrong, condition in (("<after>nothing</after>", "item-not-found"), ("<max>x</max>", "bad-request")):
+            with pytest.raises(IqError) as refused:
+                await alice.asks("rooms.hs1", f"<query xmlns='{DISCO}#items'><set xmlns='{RSM}'>{wrong}</set></query>")
+            assert refused.value.condition == condition
 
         async def finds(word: str) -> set[str]:
             form = submitted({"FORM_TYPE": [SEARCH], "search": [word]})
