@@ -2,7 +2,8 @@
 
 Without a word it runs the scenarios, with --with-synapse beside Synapse. `scaling` shows how costs grow with rooms and
 their history, `fan_out` offers 20 messages a second to 200 who wait, `soak` loads a server for minutes and watches its
-memory, `distant` joins a large room of another server and receives events from there.
+memory, `distant` joins a large room of another server and receives events from there, `xmpp` has thousands of idle
+sessions and a large room, with --with-prosody beside Prosody.
 """
 
 import argparse
@@ -14,14 +15,14 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import distant, fan_out, picture, scaling, soak, synapse
+from benchmarks import distant, fan_out, picture, scaling, soak, synapse, xmpp
 from benchmarks.measuring import Bench
 from benchmarks.report import Report, machine, table
 from benchmarks.scenarios import ALONE, SCENARIOS
 from benchmarks.server import Server, running
 
 KINDS = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-OTHERS = ("scaling", "fan_out", "soak", "distant")
+OTHERS = ("scaling", "fan_out", "soak", "distant", "xmpp")
 
 
 def main() -> None:
@@ -31,9 +32,10 @@ def main() -> None:
     )
     every = SCENARIOS | ALONE
     parser.add_argument(
-        "what", nargs="*", metavar="SCENARIO", help=f"scaling, fan_out, soak, distant, or some of {', '.join(every)}"
+        "what", nargs="*", metavar="SCENARIO", help=f"{', '.join(OTHERS)}, or some of {', '.join(every)}"
     )
     parser.add_argument("--with-synapse", action="store_true", help="beside Synapse, in the environment $SYNAPSE_VENV")
+    parser.add_argument("--with-prosody", action="store_true", help="xmpp: beside Prosody, as the system has it")
     parser.add_argument("--repeats", type=int, default=1, help="how often; what is shown are medians")
     parser.add_argument("--scale", type=float, default=1.0, help="how much of a full run, such as 0.1")
     parser.add_argument("--database", choices=KINDS, default="sqlite")
@@ -48,6 +50,8 @@ def main() -> None:
         print(uvloop.run(scaling.run(arguments.scale)))
     elif arguments.what == ["distant"]:
         print(uvloop.run(distant.run(arguments.scale, arguments.with_synapse)))
+    elif arguments.what == ["xmpp"]:
+        print(uvloop.run(xmpp.run(arguments.scale, arguments.with_prosody)))
     elif arguments.what == ["fan_out"]:
         raise SystemExit(uvloop.run(fan_out.run(60 * arguments.minutes)))
     elif arguments.what == ["soak"]:

@@ -116,6 +116,8 @@ OF = {
     ("hs1", "jabber:iq:roster"): "alice@hs1",
     ("hs1", "urn:xmpp:blocking"): "alice@hs1",
     ("hs1", "jabber:iq:private"): "alice@hs1",
+    ("hs1", "urn:xmpp:mam:2"): "alice@hs1",
+    ("hs1", "urn:xmpp:mam:2#extended"): "alice@hs1",
     ("rooms.hs1", "vcard-temp"): "tea@rooms.hs1",
 }
 """Of whom the server tells that they have something, by the address that tells of it."""
