@@ -16,7 +16,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.model.events import Event
 from homeserver.model.nids import RoomNid, UserNid
-from homeserver.xmpp import direct, displayed, invites
+from homeserver.xmpp import carbons, direct, displayed, invites, roster
 from homeserver.xmpp.acting import Scene, perform
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
@@ -54,6 +54,7 @@ async def _receive(session: Session, stanza: Element) -> None:
         return
     wanted = list(acts(stanza))
     if not wanted:
+        await _pass_on(session, stanza)
         return
     chats = session.accounts.kept(Chats)
     await chats.ready()
@@ -68,6 +69,25 @@ async def _receive(session: Session, stanza: Element) -> None:
                 await perform(chats, session, act, scene, stanza.get("id"))
             else:
                 await _try(chats, session, act, scene)
+
+
+async def _pass_on(session: Session, stanza: Element) -> None:
+    """Give what is no message to be kept, such as the ringing of a call, to the XMPP clients of a contact.
+
+    https://www.rfc-editor.org/rfc/rfc6121#section-8.5, https://xmpp.org/extensions/xep-0353.html
+    """
+    to = Jid.parse(stanza.get("to") or str(session.jid.bare))
+    account = session.accounts.at(to)
+    if account is None or not any(stanza.elements()):
+        return
+    if account is not session.account and not await roster.may_reach(session, to.bare):
+        return
+    exact = session.accounts.session(to) if not to.is_bare else None
+    for one in [exact] if exact is not None else account.available():
+        if one is not session and one.priority >= 0:
+            one.send(stanza.with_attributes(to=str(one.jid)))
+    for own in session.account.others(session) if account is not session.account else ():
+        carbons.copy(own, stanza)
 
 
 async def _try(chats: Chats, session: Session, act: Act, scene: Scene) -> None:

@@ -307,3 +307,22 @@ class TestChatsOfTwo:
             if event["type"] == "m.room.message"
         ]
         assert {"by XMPP", "and back"} <= set(said)
+
+    async def test_calls_between_xmpp_clients_pass_and_leave_nothing(self, people: People) -> None:
+        propose = "<propose xmlns='urn:xmpp:jingle-message:0' id='call'/>"
+        ringing = "{urn:xmpp:jingle-message:0}propose"
+        await people.world.user("fay")
+        await people.world.user("gus")
+        async with talker(people.world, "fay") as fay, talker(people.world, "gus") as gus:
+            people.alice.says("fay@hs1", "may I call?")
+            await fay.hears("may I call?")
+            people.alice.says("fay@hs1", "", propose)
+            told = await fay.gets(lambda one: one.xml.find(ringing) is not None)
+            assert told["from"] == people.alice.client.boundjid
+            # By a stranger nobody is rung up.
+            people.alice.says("gus@hs1", "", propose)
+            people.alice.says("gus@hs1", "hello, stranger")
+            await gus.hears("hello, stranger")
+            assert not [one for one in gus.received if one.xml.find(ringing) is not None]
+        found, _ = await page(people.alice, None, **{"with": "fay@hs1"})
+        assert bodies(found) == ["may I call?"]
