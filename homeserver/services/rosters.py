@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
-from federation.core.ids import UserID, parse_user_id
+from federation.core.ids import RoomID, UserID, parse_user_id
 from homeserver.errors import NotFound, TooLarge
 from homeserver.model.accounts import Requester
 from homeserver.model.nids import UserNid
@@ -43,7 +43,8 @@ class _Partner:
     name: str | None
     """Their display name, if it is known here."""
     near: bool
-    """Whether they are in a room that the user is in. That the user lists them says nothing of their own wish."""
+    """Whether both are in a room of two that the user lists. That they list somebody says nothing of the other's wish:
+    anybody can do so with whom they share a public room."""
     user: UserNid | None = None
 
 
@@ -133,18 +134,17 @@ class Rosters:
         await self.db.write(choose)
 
     def _partners(self, conn: Connection, user: UserNid) -> list[_Partner]:
-        """Return whom a user has direct chats with."""
-        content = account_data.find(conn, user, DIRECT)
-        listed = orjson.loads(content) if content is not None else {}
-        found: list[UserID] = []
-        for name in listed:
-            try:
-                found.append(parse_user_id(name))
-            except InvalidIdentifier:
-                continue
-        nids = self.names.user_nids(conn, found)
+        """Return whom a user has direct chats with, as they list them."""
+        listed = _listed(account_data.find(conn, user, DIRECT))
+        nids = self.names.user_nids(conn, listed)
+        rooms = self.names.room_nids(conn, {room_id for room_ids in listed.values() for room_id in room_ids})
+        joined = memberships.pairs(conn, rooms.values()) if rooms else {}
+        near = {
+            nid
+            for user_id, nid in nids.items()
+            if any({user, nid} <= joined.get(rooms[room_id], set()) for room_id in listed[user_id] if room_id in rooms)
+        }
         names = profiles.names_of(conn, list(nids.values()))
-        near = memberships.near(conn, user, nids.values())
         # Those of other servers are called as they are in a room that both are in.
         unnamed = [nid for nid in near if names[nid].display_name is None]
         if unnamed:
@@ -153,8 +153,21 @@ class Rosters:
             _Partner(one, names[nids[one]].display_name, nids[one] in near, nids[one])
             if one in nids
             else _Partner(one, None, False)
-            for one in found
+            for one in listed
         ]
+
+
+def _listed(content: bytes | None) -> dict[UserID, list[RoomID]]:
+    """Return the rooms in which a user says that they talk with somebody, by whom; what is malformed is left out."""
+    found: dict[UserID, list[RoomID]] = {}
+    parsed = orjson.loads(content) if content is not None else {}
+    for name, room_ids in parsed.items() if isinstance(parsed, dict) else ():
+        try:
+            rooms = found.setdefault(parse_user_id(name), [])
+        except InvalidIdentifier:
+            continue
+        rooms.extend(RoomID(each) for each in (room_ids if isinstance(room_ids, list) else ()) if isinstance(each, str))
+    return found
 
 
 def _between(mine: str, theirs: str) -> str:

@@ -230,18 +230,22 @@ _OF_USER = Hot(
 )
 
 
-def near(conn: Connection, user: UserNid, others: Iterable[UserNid]) -> set[UserNid]:
-    """Return those of some users who are joined to a room that a user is joined to, in one query."""
-    theirs = memberships.alias()
-    joined = str(Membership.JOIN)
-    query = (
-        sa.select(theirs.c.user)
-        .distinct()
-        .join(memberships, memberships.c.room == theirs.c.room)
-        .where(memberships.c.user == user, memberships.c.membership == joined, theirs.c.membership == joined)
-        .where(one_of(theirs.c.user, others))
+def pairs(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, set[UserNid]]:
+    """Return who is joined to those of some rooms in which there are at most two people, those invited counted."""
+    there = [str(Membership.JOIN), str(Membership.INVITE)]
+    small = (
+        sa.select(memberships.c.room)
+        .where(one_of(memberships.c.room, rooms), memberships.c.membership.in_(there))
+        .group_by(memberships.c.room)
+        .having(sa.func.count() <= 2)
     )
-    return {UserNid(nid) for nid in conn.execute(query).scalars()}
+    query = sa.select(memberships.c.room, memberships.c.user).where(
+        memberships.c.room.in_(small), memberships.c.membership == str(Membership.JOIN)
+    )
+    found: dict[RoomNid, set[UserNid]] = {}
+    for room, user in conn.execute(query):
+        found.setdefault(RoomNid(room), set()).add(UserNid(user))
+    return found
 
 
 def names_near(conn: Connection, user: UserNid, others: Iterable[UserNid]) -> dict[UserNid, PublicNames]:

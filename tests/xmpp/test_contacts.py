@@ -58,6 +58,24 @@ async def test_contacts_ask_each_other_s_clients_and_strangers_do_not(shared_wor
         assert await condition(one, "bibi@hs1/nowhere", PING) == "service-unavailable"
 
 
+async def test_nobody_becomes_a_contact_by_being_called_one(shared_world: World) -> None:
+    nosy, famous = await shared_world.user("nosy"), await shared_world.user("famous")
+    third = await shared_world.user("third")
+    room_id = await famous.creates_room(preset="public_chat")
+    await nosy.joins(room_id)
+    await third.joins(room_id)
+    ok(await nosy.put(f"/user/{q(nosy.user_id)}/account_data/m.direct", {famous.user_id: [room_id], "x": [1], "y": {}}))
+    async with talker(shared_world, "famous") as other, talker(shared_world, "nosy") as one:
+        answer = await one.asks(None, "<query xmlns='jabber:iq:roster'/>")
+        [item] = list(answer.iter("{jabber:iq:roster}item"))
+        assert item.get("subscription") == "none"
+        assert await condition(one, str(other.client.boundjid), PING) == "service-unavailable"
+        other.client.send_presence(pstatus="seen by nobody")
+        await other.gets(lambda stanza: stanza.name == "presence" and stanza["status"] == "seen by nobody")
+        await one.asks("hs1", PING)
+        assert not [stanza for stanza in one.received if stanza["from"].bare == "famous@hs1"]
+
+
 async def test_what_somebody_has_published_is_found(shared_world: World) -> None:
     await pair(shared_world, "cora", "dirk")
     await shared_world.user("outsider")
