@@ -285,12 +285,13 @@ class Accounts:
         found = self.session(to)
         if found is None:
             raise StanzaError(StanzaCondition.SERVICE_UNAVAILABLE)
+        found.is_asked(iq)
         found.send(iq)
 
-    def answer_to(self, session: Session, to: Jid, answer: Element) -> None:
-        """Give an answer to the session that has asked: one of the same user, since nobody else can ask."""
+    def answer_to(self, to: Jid, answer: Element) -> None:
+        """Give an answer to the session that has asked."""
         found = self.session(to)
-        if found is not None and found.account is session.account and stanzas.is_stanza(answer):
+        if found is not None and stanzas.is_stanza(answer):
             found.send(answer)
 
     # Following

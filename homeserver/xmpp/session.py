@@ -74,6 +74,8 @@ class Session:
         """Held while a stanza of the client is handled."""
         self._kept: dict[type[Any], Any] = {}
         self._asked: dict[str, tuple[Jid | None, asyncio.Future[Element]]] = {}
+        self._passed_on: dict[tuple[str, str], bool] = {}
+        """What other sessions have asked of the client: who, and by which ID."""
 
     @property
     def available(self) -> bool:
@@ -131,14 +133,21 @@ class Session:
         finally:
             self._asked.pop(name, None)
 
+    def is_asked(self, iq: Element) -> None:
+        """Take note that another session asks something of the client."""
+        self._passed_on[iq.attributes["from"], iq.attributes["id"]] = True
+        if len(self._passed_on) > MOST_ASKED:
+            del self._passed_on[next(iter(self._passed_on))]
+
     async def answered(self, to: Jid | None, answer: Element) -> None:
         """Take the client's answer to an iq: ours, or one of another session, which gets it."""
         name = answer.attributes.get("id", "")
         asked = self._asked.get(name)
         if asked is not None and not asked[1].done():
             asked[1].set_result(answer)
-        elif to is not None and not to.is_bare:
-            self.accounts.answer_to(self, to, answer)
+        elif to is not None and not to.is_bare and self._passed_on.pop((str(to), name), False):
+            # Answers that nobody has asked for go nowhere.
+            self.accounts.answer_to(to, answer)
 
     async def receive(self, element: Element) -> None:
         """Handle a stanza of the client."""

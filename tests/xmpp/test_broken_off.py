@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -108,10 +109,14 @@ async def test_strangers_get_no_answers_that_they_have_not_asked_for(shared_worl
         bound(shared_world, "victim", "other") as own,
         bound(shared_world, "stranger") as stranger,
     ):
-        for client, name in ((stranger, "theirs"), (own, "own")):
-            await client.says(f"<iq type='result' id='{name}' to='victim@hs1/raw'/>")
-            assert "type='result'" in await client.asks(PING)
-        assert "theirs" not in await victim.hears("id='own'[^>]*/>")
+        await victim.says("<iq type='get' id='wanted' to='victim@hs1/other'><x xmlns='urn:x'/></iq>")
+        await own.hears("id='wanted'[^>]*>.*?</iq>")
+        answer = "<iq type='result' id='{}' to='victim@hs1/raw'/>"
+        await stranger.says(answer.format("wanted"))
+        assert "type='result'" in await stranger.asks(PING)
+        await own.says(answer.format("unwanted") + answer.format("wanted") + answer.format("wanted"))
+        assert "type='result'" in await own.asks(PING)
+        assert re.findall("id='(.*?)'", await victim.asks(PING)) == ["wanted", "asked"]
 
 
 async def test_whoever_cannot_be_followed_is_told_to_come_again(
