@@ -4,7 +4,7 @@ A user with an available session is online in Matrix. A contact who is online in
 shown with the resource `matrix`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ MATRIX = "matrix"
 """The resource of whoever is online in Matrix only."""
 AWAY = ("away", "xa")
 LONGEST_STATUS = 1000
+MOST_DIRECTED = 1000
+"""Addresses to which a session has sent presence to them alone, and which are told that it goes."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class Online:
     device: Device | None = None
     shown: dict[Jid, Mapping[str, Any]] = field(default_factory=dict)
     """Contacts who are shown to the session as being in Matrix, and what their presence there is."""
+    directed: set[Jid] = field(default_factory=set)
+    """Who was told by presence to them alone, and is to be told when the session goes."""
 
 
 async def announce(session: Session, presence: Element) -> None:
@@ -97,8 +101,33 @@ async def _go(session: Session, presence: Element) -> None:
     session.presence = None
     session.services.presence.sync_ends(session.kept(Online).device)
     session.kept(Online).device = None
-    _broadcast(session, presence.with_attributes(to=None), await _contacts(session))
+    contacts = await _contacts(session)
+    _broadcast(session, presence.with_attributes(to=None), contacts)
+    told, directed = set(contacts.from_), session.kept(Online).directed
+    for jid in [jid for jid in directed if jid.bare not in told]:
+        account = session.accounts.at(jid)
+        _send_to(jid, presence, account.available() if account is not None else ())
+    directed.clear()
     session.accounts.kept(Occupancies).look_at(session.who.user_id)
+
+
+def direct(session: Session, to: Jid, presence: Element, hearing: Iterable[Session]) -> None:
+    """Give those of somebody's sessions presence that hear it, for them alone; they are told when the session goes.
+
+    https://www.rfc-editor.org/rfc/rfc6121#section-4.6
+    """
+    directed = session.kept(Online).directed
+    if presence.get("type") == "unavailable":
+        directed.discard(to)
+    elif len(directed) < MOST_DIRECTED:
+        directed.add(to)
+    _send_to(to, photos.directed(session, presence), hearing)
+
+
+def _send_to(to: Jid, presence: Element, sessions: Iterable[Session]) -> None:
+    for theirs in sessions:
+        if to.is_bare or theirs.jid == to:
+            theirs.send(presence.with_attributes(to=str(theirs.jid)))
 
 
 async def picture_changed(account: Account) -> None:

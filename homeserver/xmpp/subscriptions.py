@@ -18,7 +18,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.stanza import PRESENCE
 from homeserver.model.rosters import RosterItem
-from homeserver.xmpp import direct, photos, presence, pubsub, roster
+from homeserver.xmpp import direct, presence, pubsub, roster
 from homeserver.xmpp.accounts import Account, News
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.router import Handler, Key, Kind
@@ -44,10 +44,7 @@ async def to_user(session: Session, stanza: Element) -> None:
     if peer is None:
         raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
     if kind in DIRECTED:
-        stanza = photos.directed(session, stanza)
-        for theirs in await _hearing(session, to):
-            if to.is_bare or theirs.jid == to:
-                theirs.send(stanza.with_attributes(to=str(theirs.jid)))
+        presence.direct(session, to, stanza, await _hearing(session, to))
     elif not to.is_bare or kind == "error":
         return
     elif kind == "subscribe":

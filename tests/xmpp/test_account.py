@@ -340,6 +340,11 @@ async def test_presence_may_be_sent_to_somebody_alone(world: World, alice: User,
         refused = await one.gets(lambda stanza: stanza.xml.get("type") == "error")
         assert refused["error"]["condition"] == "item-not-found"
         assert [stanza.xml.get("type") for stanza in other.received] == []
+        # Whoever was told that somebody is there is told that they go.
+        one.client.send_presence(pto="bob@hs1", pstatus="here")
+        await other.sees("alice@hs1/a")
+        one.client.send_presence(ptype="unavailable")
+        await other.sees("alice@hs1/a", "unavailable")
 
 
 async def test_a_client_asks_whether_it_is_still_in_a_room(world: World, alice: User) -> None:
