@@ -95,6 +95,8 @@ async def near(session: Session) -> Sequence[RosterItem]:
     services, who = session.services, session.who
     items = await contacts(session)
     users = {user_id: item for item in items if (user_id := session.addresses.user(Jid.parse(item.jid))) is not None}
+    if not users:
+        return items
 
     def read(conn: Connection) -> set[UserID]:
         nids = services.history.names.user_nids(conn, users)
