@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 ARGS ?=
+# Tests wait much of their time: for other processes, and for the disk.
+WORKERS = $(shell expr 2 \* $$(nproc))
 
 .DEFAULT_GOAL := help
 .PHONY: help run one two law test check bench soak format docs coverage clean
@@ -22,7 +24,7 @@ law: .venv/dev.stamp ## test the law, and that its tests reach every branch
 	@$(BIN)/pytest -q -n 2 tests/core --cov=federation.core --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
 
 test: .venv/dev.stamp $(if $(ARGS),,law) ## run all tests; ARGS="-k receipts" runs some
-	@$(BIN)/pytest -n 2 --ignore=tests/core $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore=tests/core $(ARGS)
 
 check: .venv/dev.stamp ## look at format, style, types, imports and generated files
 	$(BIN)/ruff format --check .

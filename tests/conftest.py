@@ -28,6 +28,33 @@ POSTGRES = os.environ.get("ISTHMUS_TEST_POSTGRES", "")
 DATABASES = ["sqlite", "postgresql"] if POSTGRES or os.environ.get("CI") else ["sqlite"]
 
 
+DOORS = ("admin_api", "client_api", "federation", "federation_api", "http", "xmpp")
+"""Folders of tests that come in by a door. What differs between the cases of one of those is what is asked, which
+SQLite shows for all of them; PostgreSQL is asked the first and the last, but for tests marked `every_database`."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the cases in between of doors on PostgreSQL."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if _is_case_of_a_door(item):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out = {item for several in cases.values() for item in several[1:-1]}
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
+
+
+def _is_case_of_a_door(item: pytest.Item) -> bool:
+    return (
+        isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and "postgresql" in item.callspec.params.values()
+        and item.path.relative_to(Path(__file__).parent).parts[0] in DOORS
+        and item.get_closest_marker("every_database") is None
+    )
+
+
 def pytest_sessionfinish() -> None:
     """Leave nothing behind on the PostgreSQL server."""
     if POSTGRES:

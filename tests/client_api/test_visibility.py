@@ -8,6 +8,8 @@ import pytest
 from tests.support.reading import V1, bodies, event, history_visibility, ids, messages, relation, thread
 from tests.support.world import User, World, ok, q, refused
 
+pytestmark = pytest.mark.every_database
+
 LIVES = {
     "never there": "first",
     "invited": "first invite invited",

@@ -46,22 +46,3 @@ async def synapse(synapse_process: Synapse) -> AsyncIterator[Site]:
     """That Synapse as its users see it."""
     async with aiohttp.ClientSession() as http:
         yield Site(synapse_process.base, http, synapse_process.name)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what two servers on PostgreSQL do in rooms of versions that differ in no way that a database sees."""
-    left_out = [item for item in items if _is_repetition(item)]
-    if left_out:
-        items[:] = [item for item in items if not _is_repetition(item)]
-        config.hook.pytest_deselected(items=left_out)
-
-
-def _is_repetition(item: pytest.Item) -> bool:
-    if (
-        item.path.name != "test_two_servers.py"
-        or not isinstance(item, pytest.Function)
-        or not hasattr(item, "callspec")
-    ):
-        return False
-    params = item.callspec.params
-    return params.get("sides") == "postgresql" and params.get("version", "12") not in ("6", "12")
