@@ -59,7 +59,7 @@ class OwnNode:
     def allows(self, options: Mapping[str, str]) -> bool:
         """Return whether a node is as a client wants it: what everybody may see was never only for contacts."""
         wanted = options.get("pubsub#access_model", self.access)
-        return wanted == self.access or (self.of_other is not None and wanted in ("presence", "roster"))
+        return wanted == self.access or (self.of_other is not None and wanted == "presence")
 
 
 def _public(
@@ -149,7 +149,8 @@ async def nodes(session: Session, iq: Element) -> Element:
     names = session.services.history.names
     user = await session.services.db.read(lambda conn: names.user(conn, user_id)) if user_id is not None else None
     kept = await session.services.pep.nodes(user) if user is not None else {}
-    allowed = {"open", "presence", "roster"} if kept and await roster.may_reach(session, owner) else {"open"}
+    seen = kept and user_id is not None and user is not None and await _is_seen(session, user_id, user)
+    allowed = ("open", "presence") if seen else ("open",)
     readable = {name for name, config in kept.items() if is_own or config["pubsub#access_model"] in allowed}
     filled = {name for name, each in NODES.items() if is_own or each.of_other is not None}
     for name in sorted(readable | filled):
