@@ -143,7 +143,7 @@ class ProfanityPerson(TerminalPerson, Uploads):
             "[ui]\nsplash=false\nvercheck=false\n[connection]\ncorrection.allow=true\nmam=true\n[notifications]\nremind=0\n"
         )
         account = {
-            "enabled": "true", "jid": self.jid, "password": password, "server": "localhost", "port": self.door.port,
+            "enabled": "true", "jid": self.jid, "password": password, "server": "127.0.0.1", "port": self.door.port,
             "tls.policy": "force", "muc.nick": self.name,
         }  # fmt: skip
         lines = [f"[{self.jid}]", *(f"{name}={value}" for name, value in account.items())]
