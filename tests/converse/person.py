@@ -12,7 +12,17 @@ TEXT = ".chat-msg__text"
 OCCUPANT = ".occupant-nick"
 NOTICE = ".chat-content__notifications"
 REACTION = ".chat-msg__reaction"
+CONFIRMATION = ".modal form.confirm"
 PICTURE = ".chat-msg img.chat-image"
+
+# What is not put away yet is forgotten when the page goes, and nothing that is to be seen tells of it.
+_KEEPS = """(store, text) => new Promise(resolve => {
+    const opening = indexedDB.open('converse-persistent');
+    opening.onsuccess = () => {
+        const reading = opening.result.transaction(store).objectStore(store).getAll();
+        reading.onsuccess = () => { opening.result.close(); resolve(JSON.stringify(reading.result).includes(text)); };
+    };
+})"""
 
 
 class ConversePerson:
@@ -21,6 +31,7 @@ class ConversePerson:
     def __init__(self, page: Page) -> None:
         """Take a page that shows the form to log in by."""
         self.page = page
+        self.jid = ""
 
     async def tries_to_log_in(self, jid: str, password: str) -> None:
         """Fill the form, and send it."""
@@ -30,11 +41,13 @@ class ConversePerson:
 
     async def logs_in(self, jid: str, password: str) -> None:
         """Log in; return when there is something to chat with."""
+        self.jid = jid
         await self.tries_to_log_in(jid, password)
         await self.page.sees(MENU_OF_ROOMS)
 
-    async def loads_the_page_again(self) -> None:
-        """Press F5; return when there is something to chat with again."""
+    async def loads_the_page_again(self, last: str) -> None:
+        """Press F5, when the page has put away the last message; return when there is something to chat with again."""
+        await self.page.until(f"({_KEEPS})({json.dumps(self.jid)}, {json.dumps(last)})")
         await self.page.loads_again()
         await self.page.sees(MENU_OF_ROOMS)
 
@@ -53,6 +66,29 @@ class ConversePerson:
         await self.page.clicks("a.open-room", room)
         await self.page.sees(".chatbox-title__text", room)
         await self.page.sees(FIELD)
+
+    async def makes_room(self, name: str, nick: str) -> None:
+        """Make a room; return when it takes messages."""
+        await self.page.clicks(MENU_OF_ROOMS)
+        await self.page.clicks(".show-add-muc-modal")
+        await self.page.fills("converse-add-muc-modal input[name=chatroom]", name)
+        await self.page.fills("converse-add-muc-modal input[name=nickname]", nick)
+        await self.page.clicks("converse-add-muc-modal input[type=submit]")
+        await self.page.sees(".chatbox-title__text", name)
+        await self.page.sees(FIELD)
+
+    async def invites(self, jid: str) -> None:
+        """Invite somebody to the room that is open."""
+        await self.page.clicks(".occupants-header .dropdown-toggle")
+        await self.page.clicks(".open-invite-modal")
+        await self.page.fills("converse-muc-invite-modal input[name=invitee_jids]", jid)
+        await self.page.clicks("converse-muc-invite-modal input[type=submit]")
+
+    async def confirms(self, question: str) -> None:
+        """Say yes to what the page asks."""
+        await self.page.sees(CONFIRMATION, question)
+        await self.page.clicks(f"{CONFIRMATION} button[type=submit]")
+        await self.page.sees_no(CONFIRMATION)
 
     async def opens_chat(self, jid: str) -> None:
         """Open a chat with somebody by their address."""
@@ -103,7 +139,7 @@ class ConversePerson:
     async def retracts(self, text: str) -> None:
         """Take a message back."""
         await self.chooses(text, "retract")
-        await self.page.clicks("converse-confirm-modal button[type=submit]")
+        await self.confirms("retract this message")
 
     async def shows(self, file: Path) -> None:
         """Send a file."""

@@ -149,6 +149,35 @@ class TestConverse:
         await alice.hears("Always")
         assert (await alice.page.reads(TEXT))[-2:] == ["Are you there?", "Always"]
 
+    async def test_an_invite_asks_whether_to_come(self, alice: ConversePerson, account: User, bob: User) -> None:
+        room_id = await bob.creates_room(name="Den", preset="private_chat")
+        await bob.says(room_id, "Nobody here yet")
+        ok(await bob.post(f"/rooms/{q(room_id)}/invite", {"user_id": account.user_id, "reason": "there is tea"}))
+        await alice.confirms("there is tea")
+        await alice.page.sees(".chatbox-title__text", "Den")
+        await alice.hears("Nobody here yet")
+        await asking(lambda: members(bob, room_id), lambda seen: seen.get(account.user_id) == "join")
+
+    async def test_whoever_makes_a_room_says_who_comes_and_what_stays(
+        self, alice: ConversePerson, account: User, bob: User
+    ) -> None:
+        await bob.syncs()
+        await alice.makes_room("The garden", "alice")
+        await alice.says("/topic Roses and weeds")
+        await alice.page.sees(".chat-head__desc", "Roses and weeds")
+        await alice.invites("bob@hs1")
+        room_id = await direct_room(bob)
+        for kind, content in (("name", {"name": "The garden"}), ("topic", {"topic": "Roses and weeds"})):
+            assert ok(await bob.get(f"/rooms/{q(room_id)}/state/m.room.{kind}")) == content
+        await alice.page.sees(OCCUPANT, "bob")
+        said = await bob.says(room_id, "Weeds!")
+        await alice.retracts("Weeds!")
+        assert (await event_of(bob, room_id, "m.room.redaction"))["content"]["redacts"] == said
+        await alice.page.sees_no(TEXT, "Weeds!")
+        await alice.says("/kick bob")
+        await asking(lambda: members(account, room_id), lambda seen: seen[bob.user_id] == "leave")
+        await alice.page.sees_no(OCCUPANT, "bob")
+
     async def test_after_a_lost_connection_nothing_is_missing_and_nothing_comes_twice(
         self, alice: ConversePerson, line: Line, bob: User, room: Room
     ) -> None:
@@ -168,8 +197,11 @@ class TestConverse:
         self, alice: ConversePerson, account: User, bob: User, room: Room
     ) -> None:
         await alice.enters(room.name, ROOMS)
+        await bob.says(room.room_id, "Do not reload")
+        await alice.hears("Do not reload")
         before = await browsers(account)
-        await alice.loads_the_page_again()
+        await alice.loads_the_page_again("Do not reload")
+        await alice.hears("Do not reload")
         await bob.says(room.room_id, "Still there?")
         await alice.hears("Still there?")
         await alice.says("In the middle of a cup")
