@@ -34,6 +34,15 @@ async def test_a_value_is_fetched_again_once_it_holds_no_more() -> None:
     assert await source.known.get("a") == 2
 
 
+async def test_what_is_known_to_have_changed_is_fetched_again() -> None:
+    source = Source()
+    assert await source.known.get("a") == 1
+    source.known.forget("a")
+    source.known.forget("b")
+    assert source.known.known("a") is None
+    assert await source.known.get("a") == 2
+
+
 async def test_what_many_want_at_once_is_fetched_once() -> None:
     source = Source()
     source.open.clear()
