@@ -115,13 +115,15 @@ async def may_reach(session: Session, other: Jid) -> bool:
     return any(item.jid == bare and item.subscription in ("both", "to") for item in await near(session))
 
 
-async def push_changes(account: Account, by: Session) -> set[Jid]:
-    """Tell the user's sessions that know the roster what is new; return whoever was asked, and is a contact now.
+async def push_changes(account: Account, by: Session) -> dict[Jid, bool]:
+    """Tell the user's sessions that know the roster what is new.
+
+    Return whom the user sees from now on, and whether they were asked for that.
 
     https://www.rfc-editor.org/rfc/rfc6121#section-2.1.6
     """
     now = {item.jid: item for item in await contacts(by)}
-    accepted: set[Jid] = set()
+    seen: dict[Jid, bool] = {}
     version = _version(list(now.values()))
     for session in account.sessions.values():
         shown = session.kept(Shown)
@@ -131,18 +133,22 @@ async def push_changes(account: Account, by: Session) -> set[Jid]:
         gone = [
             Element("item", ROSTER, {"jid": jid, "subscription": "remove"}) for jid in shown.items if jid not in now
         ]
-        accepted.update(Jid.parse(one.jid) for one in changed if one.ask is None and _asked(shown.items.get(one.jid)))
+        for one in changed:
+            before = shown.items.get(one.jid)
+            if _sees(one) and not _sees(before):
+                jid = Jid.parse(one.jid)
+                seen[jid] = seen.get(jid, False) or _asked(before)
         shown.items = now
         for element in (*map(_element, changed), *gone):
             query = Element("query", ROSTER, {"ver": version}, element)
             name = session.services.ids.letters(12)
             # From the account, which is what no address means; clients refuse pushes from anybody else.
             session.send(request(session.jid, query, type_="set", id_=name))
-    return accepted
+    return seen
 
 
-async def look(account: Account, told: News) -> set[Jid]:
-    """Tell of new and former direct chats; return whoever was asked to be a contact, and is one now."""
+async def look(account: Account, told: News) -> dict[Jid, bool]:
+    """Tell of new and former direct chats; return whom the user sees from now on, and whether they were asked."""
     interested = [one for one in account.sessions.values() if one.kept(Shown).items is not None]
     # Somebody who is asked accepts by joining a room.
     asking = told.rooms and any(
@@ -150,7 +156,11 @@ async def look(account: Account, told: News) -> set[Jid]:
     )
     if interested and (told.personal or asking):
         return await push_changes(account, interested[0])
-    return set()
+    return {}
+
+
+def _sees(item: RosterItem | None) -> bool:
+    return item is not None and item.subscription in ("both", "to")
 
 
 def _asked(item: RosterItem | None) -> bool:

@@ -59,14 +59,15 @@ async def to_user(session: Session, stanza: Element) -> None:
 
 async def news(account: Account, told: News) -> None:
     """Tell of new and former contacts, and who of the new ones is there."""
-    for jid in await roster.look(account, told):
+    for jid, asked in (await roster.look(account, told)).items():
         for own in account.available():
-            await _tell_accepted(own, jid)
+            await _tell_accepted(own, jid, asked)
 
 
-async def _tell_accepted(session: Session, jid: Jid) -> None:
+async def _tell_accepted(session: Session, jid: Jid, asked: bool) -> None:
     if await presence.introduce(session, jid):
-        session.send(stanzas.presence(session.jid.bare, from_=jid, type_="subscribed"))
+        if asked:
+            session.send(stanzas.presence(session.jid.bare, from_=jid, type_="subscribed"))
         session.accounts.soon(pubsub.introduce(session, jid)).set_name("xmpp-interests")
 
 
@@ -81,7 +82,7 @@ async def _subscribe(session: Session, jid: Jid, peer: UserID) -> None:
         await direct.begin(services, who, peer)
     await _choose(session, jid, peer, "subscribe", hears=True)
     for own in session.account.available():
-        await _tell_accepted(own, jid)
+        await _tell_accepted(own, jid, True)
 
 
 async def _choose(

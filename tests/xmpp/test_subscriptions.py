@@ -116,6 +116,20 @@ async def test_whoever_is_taken_out_of_the_roster_neither_sees_nor_is_seen(share
     assert await is_in_their_chat(elsa, falk)
 
 
+async def test_whoever_begins_to_talk_sees_and_is_seen(shared_world: World) -> None:
+    await shared_world.user("inge")
+    await shared_world.user("jens")
+    async with talker(shared_world, "inge") as one, talker(shared_world, "jens") as other:
+        assert (await contacts(one), await contacts(other)) == ({}, {})
+        one.says("jens@hs1", "hello")
+        await other.hears("hello")
+        await other.gets(of_kind("inge@hs1", None))
+        await one.gets(of_kind("jens@hs1", None))
+        assert (await contacts(one), await contacts(other)) == ({"jens@hs1": "both"}, {"inge@hs1": "both"})
+        assert await is_seen(one, other, "busy")
+        assert await is_seen(other, one, "busy, too")
+
+
 async def test_what_was_chosen_and_how_a_contact_is_called_stand_side_by_side(shared_world: World) -> None:
     await pair(shared_world, "gerd", "hugo")
     async with talker(shared_world, "gerd") as one:
