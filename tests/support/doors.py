@@ -94,7 +94,7 @@ class Reader:
                     raise AssertionError(f"never came; but {found}") from None
 
 
-@dataclass
+@dataclass(repr=False)
 class Meeting:
     """Where Alice and Bob talk: a room, or a chat of two."""
 
@@ -145,7 +145,7 @@ class Meeting:
         return stanza_id, event["event_id"]
 
 
-@dataclass
+@dataclass(repr=False)
 class People:
     """Alice with an XMPP client, and two people with Matrix clients, on one server."""
 

@@ -139,8 +139,9 @@ class Site:
 class World(Site):
     """A running server of ours, in this process."""
 
-    app: Application
-    environ: dict[str, str]
+    # The whole server would be told wherever asyncio tells of a task, which it does for each fixture and test.
+    app: Application = field(repr=False)
+    environ: dict[str, str] = field(repr=False)
 
     @classmethod
     @asynccontextmanager

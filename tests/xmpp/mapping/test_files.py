@@ -21,7 +21,7 @@ def path_of(url: str) -> str:
     return url.removeprefix("https://hs1")
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestFiles:
     """In chats of two and in rooms alike."""
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from slixmpp.exceptions import IqError
 
-from tests.support.doors import Meeting, People
+from tests.support.doors import Meeting, People, Reader
 from tests.support.talker import Talker, codes, item, talker
 from tests.support.world import ok, q
 from tests.xmpp.test_archive import bodies, page
@@ -47,7 +47,7 @@ async def listed(person: Talker, room: str, affiliation: str) -> set[str]:
     return {str(one.get("jid")) for one in answer.iter(f"{{{ADMIN}}}item")}
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestComingAndGoing:
     """Memberships are not sessions."""
 
@@ -80,12 +80,12 @@ class TestComingAndGoing:
         assert refused["error"]["condition"] == "not-acceptable"
 
     async def test_who_is_offline_is_a_member_all_the_same(self, people: People) -> None:
-        dora = await people.world.user("dora")
+        hal = await people.world.user("hal")
         room = await people.room()
-        await dora.joins(room.room_id)
-        ok(await dora.post("/logout"))
-        await people.alice.sees(f"{room.jid}/dora")
-        assert await listed(people.alice, room.jid, "member") == {"alice@hs1", "dora@hs1"}
+        await hal.joins(room.room_id)
+        ok(await hal.post("/logout"))
+        await people.alice.sees(f"{room.jid}/hal")
+        assert await listed(people.alice, room.jid, "member") == {"alice@hs1", "hal@hs1"}
         assert await listed(people.alice, room.jid, "owner") == {"bob@hs1"}
         joined = ok(await people.bob.user.get(f"/rooms/{q(room.room_id)}/joined_members"))["joined"]
         people.alice.client.send_presence(ptype="unavailable")
@@ -140,7 +140,7 @@ class TestComingAndGoing:
             assert (await people.state(room.room_id, "m.room.power_levels"))["users"].get("@carol:hs1") == level
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestInvites:
     """Asked in, and asking in."""
 
@@ -232,22 +232,26 @@ class TestInvites:
             assert refused.value.condition == "not-allowed"
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestChatsOfTwo:
     """One address, one current room."""
 
     async def test_when_somebody_has_left_a_new_chat_begins(self, people: People) -> None:
-        chat = await people.chat()
-        ok(await people.bob.user.post(f"/rooms/{q(chat.room_id)}/leave"))
-        people.alice.says("bob@hs1", "are you there?")
-        new = await people.bob.is_invited()
-        assert new != chat.room_id
-        await people.bob.user.joins(new)
-        await people.bob.hears(new, "are you there?")
-        await people.bob.user.says(new, "again")
-        assert str((await people.alice.hears("again"))["from"]) == "bob@hs1"
-        found, _ = await page(people.alice, None, **{"with": "bob@hs1"})
-        assert [body for body in bodies(found) if body] == ["the first", "are you there?", "again"]
+        lou = Reader(await people.world.user("lou"))
+        people.alice.says("lou@hs1", "the first")
+        old = await lou.is_invited()
+        await lou.user.joins(old)
+        await lou.hears(old, "the first")
+        ok(await lou.user.post(f"/rooms/{q(old)}/leave"))
+        people.alice.says("lou@hs1", "are you there?")
+        new = await lou.is_invited()
+        assert new != old
+        await lou.user.joins(new)
+        await lou.hears(new, "are you there?")
+        await lou.user.says(new, "again")
+        assert str((await people.alice.hears("again"))["from"]) == "lou@hs1"
+        found, _ = await page(people.alice, None, **{"with": "lou@hs1"})
+        assert bodies(found) == ["the first", "are you there?", "again"]
 
     async def test_a_new_chat_by_matrix_goes_on_at_the_same_address(self, people: People) -> None:
         dora = await people.world.user("dora")

@@ -29,7 +29,7 @@ def markers(person: Talker) -> list[str]:
     return [str(one.xml.find(DISPLAYED).get("id")) for one in person.received if theirs_read(one)]  # type: ignore[union-attr]
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestReading:
     """In chats of two and in private rooms."""
 
@@ -130,7 +130,7 @@ async def own_marker(person: Talker) -> str | None:
     return told.get("id")  # type: ignore[attr-defined, no-any-return]
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestInPublic:
     """Rooms that anybody can enter."""
 
@@ -146,11 +146,11 @@ class TestInPublic:
 
     async def test_a_receipt_of_delivery_reaches_whoever_asked(self, people: People) -> None:
         """XEP-0184, between XMPP clients; a Matrix client says that something was read, and nothing before that."""
-        await people.world.user("dora")
-        async with talker(people.world, "dora") as dora:
-            sent = people.alice.says("dora@hs1", "did you get it?", "<request xmlns='urn:xmpp:receipts'/>")
-            heard = await dora.hears("did you get it?")
+        await people.world.user("ivy")
+        async with talker(people.world, "ivy") as ivy:
+            sent = people.alice.says("ivy@hs1", "did you get it?", "<request xmlns='urn:xmpp:receipts'/>")
+            heard = await ivy.hears("did you get it?")
             assert heard.xml.find("{urn:xmpp:receipts}request") is not None
-            dora.says("alice@hs1", "", f"<received xmlns='urn:xmpp:receipts' id='{sent}'/>")
+            ivy.says("alice@hs1", "", f"<received xmlns='urn:xmpp:receipts' id='{sent}'/>")
             told = await people.alice.gets(lambda one: one.xml.find("{urn:xmpp:receipts}received") is not None)
             assert told.xml.find("{urn:xmpp:receipts}received").get("id") == sent  # type: ignore[union-attr]

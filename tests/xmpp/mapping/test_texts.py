@@ -55,7 +55,7 @@ def reacting(target: str, *reactions: str) -> str:
     return f"<reactions xmlns='urn:xmpp:reactions:0' id='{target}'>{inner}</reactions>"
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestTexts:
     """In chats of two and in rooms alike."""
 
@@ -344,25 +344,27 @@ class TestTexts:
         assert found[0][1].findtext("{jabber:client}body") == "stays"
 
 
-@pytest.mark.asyncio(loop_scope="class")
+@pytest.mark.asyncio(loop_scope="package")
 class TestInRooms:
     """What only rooms have."""
 
     async def test_who_is_named_is_mentioned_and_nobody_twice(self, people: People) -> None:
         room = await people.room()
-        ok(await people.bob.user.put("/profile/@bob:hs1/displayname", {"displayname": "Bob B."}))
-        await people.carol.user.joins(room.room_id)
+        moe = await people.world.user("moe")
+        ok(await moe.put("/profile/@moe:hs1/displayname", {"displayname": "Moe M."}))
+        for user in (moe, people.carol.user):
+            await user.joins(room.room_id)
         carol = await people.alice.sees(f"{room.jid}/carol")
-        await people.alice.sees(f"{room.jid}/Bob B.")
+        await people.alice.sees(f"{room.jid}/Moe M.")
         occupant = carol.xml.find("{urn:xmpp:occupant-id:0}occupant-id")
         assert occupant is not None
         reference = "<reference xmlns='urn:xmpp:reference:0' type='mention' begin='0' end='3' uri='{}'/>"
         mention = "<mention xmlns='urn:xmpp:mentions:0' {}/>"
         for number, (body, extra, mentions) in enumerate(
             [
-                ("Bob B.: look", [], {"user_ids": ["@bob:hs1"]}),
-                ("Bob B., carol: look", [], {"user_ids": ["@bob:hs1", "@carol:hs1"]}),
-                ("look, Bob", [reference.format("xmpp:bob@hs1")], {"user_ids": ["@bob:hs1"]}),
+                ("Moe M.: look", [], {"user_ids": ["@moe:hs1"]}),
+                ("Moe M., carol: look", [], {"user_ids": ["@moe:hs1", "@carol:hs1"]}),
+                ("look, Moe", [reference.format("xmpp:moe@hs1")], {"user_ids": ["@moe:hs1"]}),
                 ("look, Caz", [reference.format(f"xmpp:{room.jid}/carol")], {"user_ids": ["@carol:hs1"]}),
                 (
                     "Look, Caz",
@@ -376,7 +378,6 @@ class TestInRooms:
             room.alice_says(f"{body} {number}", *extra)
             event = await room.bob_hears(f"{body} {number}")
             assert event["content"].get("m.mentions") == mentions, body
-        ok(await people.bob.user.delete("/profile/@bob:hs1/displayname"))
 
     async def test_an_edit_tells_only_those_whom_it_names_first(self, people: People) -> None:
         room = await people.room()
