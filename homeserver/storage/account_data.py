@@ -60,6 +60,13 @@ def find_in_room(conn: Connection, user: UserNid, room: RoomNid, data_type: str)
     return conn.execute(query).scalar_one_or_none()
 
 
+def find_in_rooms(conn: Connection, user: UserNid, data_type: str) -> dict[RoomNid, bytes]:
+    """Return data of one type of a user, by the rooms that it is for."""
+    table = room_account_data.c
+    query = sa.select(table.room, table.content).where(table.user == user, table.type == data_type)
+    return {RoomNid(room): content for room, content in conn.execute(query)}
+
+
 def rooms_since(conn: Connection, user: UserNid, after: int, until: int) -> dict[RoomNid, list[tuple[str, bytes]]]:
     """Return type and content of what changed for each room after one position and not after the other."""
     found: dict[RoomNid, list[tuple[str, bytes]]] = {}

@@ -24,7 +24,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.xml import AFTER_LOGIN, parse_frame
 from homeserver.errors import NotFound
-from homeserver.model.nids import RoomNid, UserNid
+from homeserver.model.nids import RoomNid
 from homeserver.services.room_views import SPACE
 from homeserver.storage import account_data, memberships
 from homeserver.xmpp import direct
@@ -63,9 +63,13 @@ class _Known:
 
 async def read(session: Session) -> Sequence[tuple[str, Element]]:
     """Return all bookmarks, by the addresses of their rooms."""
-    found = [(str(each.jid), each.conference) for each in await _all(session)]
-    session.kept(_Known).told = {jid: serialise(conference, "") for jid, conference in found}
-    return found
+    found = await _all(session)
+    session.kept(_Known).told = _written(found)
+    return [(str(each.jid), each.conference) for each in found]
+
+
+def _written(bookmarks: Sequence[_Bookmark]) -> dict[str, str]:
+    return {str(each.jid): serialise(each.conference, "") for each in bookmarks}
 
 
 async def publish(session: Session, name: str, conference: Element) -> None:
@@ -109,8 +113,12 @@ async def read_legacy(session: Session) -> Sequence[tuple[str, Element]]:
 
 async def storage(session: Session) -> Element:
     """Return all bookmarks as XEP-0048 writes them."""
+    return _as_storage(await _all(session))
+
+
+def _as_storage(bookmarks: Sequence[_Bookmark]) -> Element:
     found = Element("storage", LEGACY)
-    for each in await _all(session):
+    for each in bookmarks:
         told = each.conference
         conference = Element(
             "conference", LEGACY, {"jid": str(each.jid), "name": told.get("name"), "autojoin": told.get("autojoin")}
@@ -160,19 +168,24 @@ async def news(account: Account, news: News) -> None:
 async def tell(account: Account) -> None:
     """Tell what has changed of the list since the user's sessions were told of it."""
     interested = [one for one in account.available() if {NODE, LEGACY} & one.kept(Interests).nodes]
+    if not interested:
+        return
+    found = await _all(interested[0])
+    now = _written(found)
     for session in interested:
-        before = session.kept(_Known).told
-        now = dict(await read(session))
+        known = session.kept(_Known)
+        before, known.told = known.told, now
         if before is None:
             continue
-        changed = [(jid, each) for jid, each in now.items() if before.get(jid) != serialise(each, "")]
-        for jid, conference in changed:
-            send([session], NODE, event(NODE, [Element("item", EVENT, {"id": jid}, conference)]), account.jid)
+        changed = [each for each in found if before.get(str(each.jid)) != now[str(each.jid)]]
+        for each in changed:
+            item = Element("item", EVENT, {"id": str(each.jid)}, each.conference)
+            send([session], NODE, event(NODE, [item]), account.jid)
         gone = before.keys() - now.keys()
         for jid in gone:
             send([session], NODE, event(NODE, [Element("retract", EVENT, {"id": jid})]), account.jid)
         if (changed or gone) and LEGACY in session.kept(Interests).nodes:
-            whole = Element("item", EVENT, {"id": "current"}, await storage(session))
+            whole = Element("item", EVENT, {"id": "current"}, _as_storage(found))
             send([session], LEGACY, event(LEGACY, [whole]), account.jid)
 
 
@@ -194,7 +207,11 @@ async def _all(session: Session) -> list[_Bookmark]:
             for room, view in views.items()
             if view.room_type != SPACE
         }
-        return named, _said(conn, user, named), {room: moved[room] for room in named if room in moved}
+        return (
+            named,
+            account_data.find_in_rooms(conn, user, DATA),
+            {room: moved[room] for room in named if room in moved},
+        )
 
     rooms, said, moved = await services.db.read(load)
     jids = await chats.names.of_rooms({*rooms, *moved.values()})
@@ -213,11 +230,6 @@ async def _all(session: Session) -> list[_Bookmark]:
         if conference is not None and address not in taken:
             found.append(_Bookmark(_address(address), conference, None))
     return found
-
-
-def _said(conn: Connection, user: UserNid, rooms: Any) -> dict[RoomNid, bytes]:
-    found = ((room, account_data.find_in_room(conn, user, room, DATA)) for room in rooms)
-    return {room: content for room, content in found if content is not None}
 
 
 def _parsed(xml: object) -> Element | None:
