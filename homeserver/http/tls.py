@@ -38,6 +38,15 @@ class ShownCertificate:
             await clock.sleep(LOOK_EVERY_SECONDS)
             self.reload()
 
+    @property
+    def version(self) -> object:
+        """What stands for the files as they were when what is shown was read."""
+        return self._stamp
+
+    def is_current(self) -> bool:
+        """Return whether the files are still what is shown. Raises OSError."""
+        return self._look() == self._stamp
+
     def reload(self) -> None:
         """Take the files as they are now, if they have changed and can be used."""
         try:

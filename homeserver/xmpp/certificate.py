@@ -3,7 +3,6 @@
 A login can be bound to it (`tls-server-end-point`): https://www.rfc-editor.org/rfc/rfc5929#section-4.1
 """
 
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ class Certificate:
 
     shown: ShownCertificate
     _bound: bytes | None = None
-    _stamp: float = -1.0
+    _version: object = None
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -35,14 +34,15 @@ class Certificate:
 
     def end_point(self) -> bytes | None:
         """Return what a login over a connection that begins now is bound to; None if there is no such thing."""
+        # What the files hold is shown from now on; else a client would be bound to what it is not shown yet.
+        self.shown.reload()
         try:
-            stamp = os.stat(self.shown.certificate).st_mtime
-            if stamp != self._stamp:
+            if self._version != self.shown.version and self.shown.is_current():
                 # Here and not above: until somebody logs in the server does without eight megabytes of a library.
                 from homeserver.xmpp.x509 import end_point_of
 
                 self._bound = end_point_of(Path(self.shown.certificate).read_bytes())
-                self._stamp = stamp
+                self._version = self.shown.version
         except (OSError, ValueError):
             # The files are being renewed; the old certificate is shown until they can be used.
             return self._bound

@@ -7,12 +7,16 @@ one session only unless the hash fits, and hashes are remembered for all.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 
 from federation.core.xmpp.element import Element
 from homeserver.xmpp.disco import CAPS, INFO, caps_hash
 from homeserver.xmpp.session import Session
 
 MOST_REMEMBERED = 1000
+MOST_NODES = 100
+"""Nodes that a client may want to hear of; with their names' length, what somebody may let us remember."""
+LONGEST = 256
 NOTIFY = "+notify"
 
 
@@ -51,7 +55,8 @@ async def learn(session: Session) -> frozenset[str]:
         if query is None:
             return frozenset()
         features = (feature.get("var") or "" for feature in query.find_all("feature"))
-        nodes = frozenset(name.removesuffix(NOTIFY) for name in features if name.endswith(NOTIFY))
+        wanted = (name.removesuffix(NOTIFY) for name in features if name.endswith(NOTIFY) and len(name) <= LONGEST)
+        nodes = frozenset(islice(wanted, MOST_NODES))
         if caps_hash(query) == version:
             known[version] = nodes
             if len(known) > MOST_REMEMBERED:

@@ -42,6 +42,10 @@ T = TypeVar("T")
 MOST_ASKED = 100
 """Questions to a client that wait for its answer."""
 ASK_SECONDS = 60.0
+PATIENCE_SECONDS = 2.0
+"""How long what a client sends next waits for an iq, or for presence. Messages wait for each other."""
+MOST_SLOW = 10
+"""Stanzas of one client that take longer; of more, one is handled after the other."""
 
 
 class Session:
@@ -76,6 +80,8 @@ class Session:
         self._asked: dict[str, tuple[Jid | None, asyncio.Future[Element]]] = {}
         self._passed_on: dict[tuple[str, str], bool] = {}
         """What other sessions have asked of the client: who, and by which ID."""
+        self._slow: set[asyncio.Task[None]] = set()
+        """What is still being done of what the client has asked for."""
 
     @property
     def available(self) -> bool:
@@ -162,7 +168,16 @@ class Session:
         except LimitExceeded as slow:
             # Whoever sends too fast waits, and with them their connection, which is not read meanwhile.
             await self.services.clock.sleep(slow.fields["retry_after_ms"] / 1000)
-        await self.accounts.router.route(self, element)
+        handling = self.accounts.router.route(self, element)
+        if element.name == stanzas.MESSAGE or element.get("to") is None or len(self._slow) >= MOST_SLOW:
+            await handling
+            return
+        # What other servers are asked for may take a minute; meanwhile the client is alive, and may say more.
+        task = asyncio.create_task(handling, name="xmpp-stanza")
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+        if not task.done():
+            self._slow.add(task)
+            task.add_done_callback(self._slow.discard)
 
     def end(self, why: StreamError | None = None) -> None:
         """End the session for good, and tell the client why if it is connected."""

@@ -5,15 +5,22 @@ import inspect
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from federation.core.xmpp.element import Element
+from homeserver.errors import NotFound
+from homeserver.http.tls import ShownCertificate
 from homeserver.xmpp import past, unacknowledged
+from homeserver.xmpp import session as sessions_module
+from homeserver.xmpp.certificate import Certificate
 from homeserver.xmpp.listener import TcpWire
 from homeserver.xmpp.occupancy import Hub, Occupancies
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.x509 import end_point_of
+from tests.support.certificates import Authority
 from tests.support.raw_xmpp import RawClient, bound, connected
 from tests.support.waiting import until
 from tests.support.world import World
@@ -72,9 +79,10 @@ async def test_of_two_that_resume_a_session_at_once_the_last_one_has_it(shared_w
         (session,) = sessions(shared_world, "twice")
         async with returning(shared_world, "twice") as one, returning(shared_world, "twice") as other:
             async with session.handling:
-                for number, back in enumerate((one, other), 1):
-                    await back.says(f"<resume {SM} previd='{name}' h='0'/>")
-                    await until(lambda number=number: len(session.handling._waiters or ()) == number)
+                await one.says(f"<resume {SM} previd='{name}' h='0'/>")
+                await until(lambda: len(session.handling._waiters or ()) == 1)
+                await other.says(f"<resume {SM} previd='{name}' h='0'/>")
+                await until(lambda: len(session.handling._waiters or ()) == 2)
             await other.hears("<resumed [^>]*/>")
             assert "<conflict " in await one.hears_the_end()
             assert "type='result'" in await other.asks(PING)
@@ -192,3 +200,48 @@ async def test_what_a_client_confirms_counts_before_what_it_has_asked_for_is_don
                 await client.says(f"<a {SM} h='{got}'/>")
                 await until(lambda: not len(waiting))
         await client.hears("id='slow'[^>]*/>")
+
+
+async def test_what_another_server_takes_long_for_keeps_nobody_waiting(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shared_world.user("patient")
+    monkeypatch.setattr(sessions_module, "PATIENCE_SECONDS", 0.01)
+    answered = asyncio.Event()
+
+    async def slow(*_: object) -> None:
+        await answered.wait()
+        raise NotFound("There is no such room")
+
+    monkeypatch.setattr(type(shared_world.app.services.memberships), "join", slow)
+    async with bound(shared_world, "patient") as client:
+        name = await enabled(client)
+        join = "<x xmlns='http://jabber.org/protocol/muc'/>"
+        await client.says(f"<presence id='far' to='#far%other.org@rooms.hs1/me'>{join}</presence>")
+        assert "far" not in await client.asks(PING)
+        client.breaks()
+        (session,) = sessions(shared_world, "patient")
+        await until(lambda: session.connection is None)
+        async with returning(shared_world, "patient") as back:
+            await back.says(f"<resume {SM} previd='{name}' h='1'/>")
+            assert "h='2'" in await back.hears("<resumed[^>]*/>")
+            answered.set()
+            assert "<item-not-found " in await back.hears("<presence [^>]*id='far'.*?</presence>")
+        assert not session._slow
+
+
+async def test_a_login_is_bound_to_the_certificate_that_is_shown(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    first, second = authority.certificate("hs1"), authority.certificate("hs1")
+    certificate, key = tmp_path / "shown.pem", tmp_path / "shown.key"
+    certificate.write_bytes(first.certificate.read_bytes())
+    key.write_bytes(first.key.read_bytes())
+    shown = Certificate(ShownCertificate(str(certificate), str(key)))
+    bound_to = shown.end_point()
+    assert bound_to == end_point_of(first.certificate.read_bytes())
+    certificate.write_bytes(second.certificate.read_bytes())
+    assert shown.end_point() == bound_to, "the key has not come yet"
+    key.write_bytes(second.key.read_bytes())
+    assert shown.end_point() == end_point_of(second.certificate.read_bytes())
+    certificate.unlink()
+    assert shown.end_point() == end_point_of(second.certificate.read_bytes())
