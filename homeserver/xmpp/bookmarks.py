@@ -197,15 +197,14 @@ async def _all(session: Session) -> list[_Bookmark]:
         conn: Connection,
     ) -> tuple[dict[RoomNid, tuple[RoomID, str | None]], dict[RoomNid, bytes], dict[RoomNid, RoomNid]]:
         chats_of_two = direct.direct_rooms(conn, services, user)
-        joined = memberships.joined_rooms(conn, user)
-        moved = successors(conn, services, joined)
+        joined = set(memberships.joined_rooms(conn, user))
+        views = services.summaries.views.load(conn, joined - chats_of_two.keys())
+        moved = successors(conn, services, views)
         # A room that goes on elsewhere is listed where it does: once, though the user may be in both.
-        rooms = [room for room in joined if room not in chats_of_two and moved.get(room) not in joined]
-        views = services.summaries.views.load(conn, rooms)
         named = {
             room: (view.room.room_id, view.text("m.room.name", "name") or view.canonical_alias)
             for room, view in views.items()
-            if view.room_type != SPACE
+            if view.room_type != SPACE and moved.get(room) not in joined
         }
         return (
             named,

@@ -96,7 +96,7 @@ async def _join(session: Session, chats: Chats, to: Jid) -> tuple[RoomNid, bool]
         # Where a room goes on is for those who may know of it at all.
         views = services.summaries.views.load(conn, [target.room])
         knows = there or (target.room in views and views[target.room].is_open)
-        return target, there, knows, successors(conn, services, [target.room]).get(target.room)
+        return target, there, knows, successors(conn, services, views).get(target.room)
 
     target, joined, knows, successor = await services.db.read(read)
     if successor is not None and knows:

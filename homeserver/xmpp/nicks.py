@@ -10,6 +10,7 @@ import stringprep
 import unicodedata
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
+from functools import lru_cache
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomID, UserID, localpart_of
@@ -28,6 +29,7 @@ _FORBIDDEN = (
 )  # fmt: skip
 
 
+@lru_cache(16384)
 def occupant_id(room_id: RoomID, user_id: UserID) -> str:
     """Return what a room knows a user by, whatever their nick: https://xmpp.org/extensions/xep-0421.html.
 

@@ -1,6 +1,6 @@
 """Rooms that go on elsewhere: https://spec.matrix.org/v1.19/client-server-api/#room-upgrades."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
@@ -8,12 +8,13 @@ from federation.core.errors import InvalidIdentifier
 from federation.core.ids import RoomID, parse_room_id
 from homeserver.model.nids import RoomNid
 from homeserver.services import Services
+from homeserver.services.room_views import RoomView
 
 TOMBSTONE = "m.room.tombstone"
 
 
-def successors(conn: Connection, services: Services, rooms: Collection[RoomNid]) -> dict[RoomNid, RoomNid]:
-    """Return the rooms in whose place others stand now, with those; of the others, this server must be in them.
+def successors(conn: Connection, services: Services, rooms: Mapping[RoomNid, RoomView]) -> dict[RoomNid, RoomNid]:
+    """Return in whose place others stand now of these rooms, with those; this server must be in them as well.
 
     In a constant number of queries.
     """
@@ -21,7 +22,7 @@ def successors(conn: Connection, services: Services, rooms: Collection[RoomNid])
     slot = views.names.slot(conn, TOMBSTONE, "")
     if slot is None or not rooms:
         return {}
-    snapshots = {nid: view.room.snapshot for nid, view in views.load(conn, rooms).items()}
+    snapshots = {nid: view.room.snapshot for nid, view in rooms.items()}
     states = views.snapshots.standing(conn, {nid for nid in snapshots.values() if nid is not None}, [slot])
     nids = {room: nid for room, state in snapshots.items() if state is not None and (nid := states[state][0])}
     tombstones = views.events.by_nids(conn, nids.values())
