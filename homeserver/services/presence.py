@@ -253,10 +253,13 @@ class Presence:
             if person is not None and person.state is not PresenceState.OFFLINE:
                 self._tell(person)
 
-    def since(self, serial: int, reader: UserNid, rooms: Set[RoomNid]) -> list[bytes]:
+    def since(
+        self, serial: int, reader: UserNid, rooms: Set[RoomNid], of: Collection[UserID] | None = None
+    ) -> list[bytes]:
         """Return the `m.presence` events of those who changed after a serial: the reader, and who is in their rooms.
 
         From 0 on, and of the rooms that the reader came into after the serial, those of all who are not offline.
+        `of` are those who are looked at, if not all.
         """
         entered = {room for at, room in self._entered.get(reader, ()) if at > serial > 0}
         found = []
@@ -265,6 +268,8 @@ class Presence:
             if not new and not entered:
                 break
             if person.state is PresenceState.OFFLINE and (not new or serial == 0):
+                continue
+            if of is not None and person.user_id not in of:
                 continue
             if (person.user == reader and new) or not (rooms if new else entered).isdisjoint(self._rooms_of(person)):
                 event = {"type": "m.presence", "sender": person.user_id, "content": self._whole_content(person)}

@@ -4,7 +4,7 @@ A user with an available session is online in Matrix. A contact who is online in
 shown with the resource `matrix`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,8 @@ async def announce(session: Session, presence: Element) -> None:
         await _introduce(session, contacts.to)
         for tell in session.accounts.availability:
             await tell(session)
+    for tell in session.accounts.presence:
+        await tell(session)
 
 
 async def ended(session: Session) -> None:
@@ -240,7 +242,9 @@ async def _introduce(session: Session, contacts: Mapping[UserID, Jid]) -> None:
 
 async def _introduce_to(session: Session, contacts: Mapping[UserID, Jid]) -> None:
     """Tell a session who of its contacts is there."""
-    online = await _with_faces(session, _matrix_presence(session, 0), contacts)
+    if not contacts:
+        return
+    online = await _with_faces(session, _matrix_presence(session, 0, contacts.keys()), contacts)
     for user_id, jid in contacts.items():
         account = session.accounts.at(jid)
         theirs = account.available() if account is not None else []
@@ -251,11 +255,13 @@ async def _introduce_to(session: Session, contacts: Mapping[UserID, Jid]) -> Non
             _show(session, jid, online[user_id])
 
 
-def _matrix_presence(session: Session, since: int) -> dict[UserID, Mapping[str, Any]]:
+def _matrix_presence(
+    session: Session, since: int, of: Collection[UserID] | None = None
+) -> dict[UserID, Mapping[str, Any]]:
     """Return what changed of others whom the user sees, after a serial; of those in XMPP their sessions tell more."""
     rooms = session.services.live.rooms_of(session.who.user) or set()
     found = {}
-    for raw in session.services.presence.since(since, session.who.user, rooms):
+    for raw in session.services.presence.since(since, session.who.user, rooms, of):
         event = orjson.loads(raw)
         try:
             user_id = parse_user_id(event["sender"])
