@@ -101,8 +101,11 @@ NEWS: Sequence[OnNews] = (
 )
 """When something has changed for a user who has sessions here."""
 
-AVAILABILITY: Sequence[Hook] = (deliveries.availability, pubsub.availability)
+AVAILABILITY: Sequence[Hook] = (deliveries.availability,)
 """When a session has become available, or is no longer: `session.available` says which."""
+
+PRESENCE: Sequence[Hook] = (pubsub.presence,)
+"""When an available session has told presence, the first time and later: it may have learned something meanwhile."""
 
 NONZAS: Mapping[tuple[str, str], Nonza] = {**resumption.NONZAS, **csi.NONZAS}
 """What handles elements beside stanzas, by namespace and name."""

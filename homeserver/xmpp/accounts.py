@@ -105,6 +105,7 @@ class Accounts:
     ended: Sequence[Hook]
     news: Sequence[OnNews]
     availability: Sequence[Hook] = ()
+    presence: Sequence[Hook] = ()
     started_at: float = field(init=False)
     _by_user: dict[UserNid, Account] = field(default_factory=dict)
     _by_jid: dict[Jid, Account] = field(default_factory=dict)

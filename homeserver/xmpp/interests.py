@@ -52,7 +52,8 @@ async def learn(session: Session) -> frozenset[str]:
         except TimeoutError:
             return frozenset()
         query = answer.find("query", INFO)
-        if query is None:
+        if query is None or interests.asked != version:
+            # It does not say, or it has said something newer meanwhile.
             return frozenset()
         features = (feature.get("var") or "" for feature in query.find_all("feature"))
         wanted = (name.removesuffix(NOTIFY) for name in features if name.endswith(NOTIFY) and len(name) <= LONGEST)

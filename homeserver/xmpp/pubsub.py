@@ -281,10 +281,9 @@ async def _notify(session: Session, node: str, items: Iterable[Element], config:
             send(account.available(), node, told, session.jid.bare)
 
 
-async def availability(session: Session) -> None:
-    """Ask a client that has become available what it wants to hear of, and tell it the last of that."""
-    if session.available:
-        session.accounts.soon(_introduce(session)).set_name("xmpp-interests")
+async def presence(session: Session) -> None:
+    """Ask a client what it wants to hear of, when it says that it can do something new; tell it the last of that."""
+    session.accounts.soon(_introduce(session)).set_name("xmpp-interests")
 
 
 async def _introduce(session: Session) -> None:

@@ -39,7 +39,9 @@ class XmppServer:
         self._options = services.config.xmpp
         self.addresses = Addresses.of(parse_server_name(services.config.server_name))
         router = Router(xmpp.MODULES, xmpp.IDENTITIES, xmpp.GUARDS, roster.may_reach)
-        self.accounts = Accounts(services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS, xmpp.AVAILABILITY)
+        self.accounts = Accounts(
+            services, self.addresses, router, xmpp.BEGUN, xmpp.ENDED, xmpp.NEWS, xmpp.AVAILABILITY, xmpp.PRESENCE
+        )
         services.profiles.on_change.append(partial(avatars.profile_changed, self.accounts))
         settings = Settings(
             self.addresses.domain,

@@ -126,3 +126,14 @@ async def test_what_is_published_is_kept_and_told_to_those_who_may_hear(world: W
         assert refused.value.condition == "not-authorized"
     async with talker(world, "alice", wants=(node,)) as phone:
         await phone.gets(lambda one: one.xml.find(f"{EVENT}event") is not None)
+
+
+async def test_a_client_may_begin_to_want_to_hear_of_something_while_it_is_there(world: World) -> None:
+    await world.user("alice")
+    async with talker(world, "alice", wants=("urn:example:early",)) as alice:
+        await publishes(alice, "urn:example:late", "1", "<thing xmlns='urn:example:late'/>")
+        alice.client.plugin["xep_0030"].add_feature("urn:example:late+notify")
+        await alice.client.plugin["xep_0115"].update_caps()
+        alice.client.send_presence()
+        told = await alice.gets(lambda one: one.xml.find(f"{EVENT}event/{EVENT}items") is not None)
+        assert [items.get("node") for items in told.xml.iter(f"{EVENT}items")] == ["urn:example:late"]
