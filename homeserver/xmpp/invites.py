@@ -5,6 +5,7 @@ Others are told as https://xmpp.org/extensions/xep-0045.html#invite-mediated and
 https://xmpp.org/extensions/xep-0249.html.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 import structlog
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 
 CONFERENCE = "jabber:x:conference"
 MUC_USER = "http://jabber.org/protocol/muc#user"
+PATIENCE_SECONDS = 2.0
+"""How long the acceptance of an invite is waited for."""
 MOST_TOLD = 100
 """Invites that a client is told of when it comes online."""
 
@@ -43,6 +46,15 @@ class _Pending:
 
 
 @dataclass(slots=True)
+class _Tried:
+    """The invites that a session has tried to accept, by room and position."""
+
+    known: set[tuple[RoomNid, int]] = field(default_factory=set)
+    accepted: list[tuple[RoomNid, int]] = field(default_factory=list)
+    """Those with which that went well, and which nobody was told of."""
+
+
+@dataclass(slots=True)
 class _Told:
     """The invites that a session knows of, by room and position."""
 
@@ -51,19 +63,30 @@ class _Told:
 
 async def accept_direct(session: Session, chats: Chats) -> list[tuple[RoomNid, int]]:
     """Accept the invites to talk with one person; return the rooms, and the positions before they were told."""
-    accepted = []
+    tried = session.kept(_Tried)
     for invite in await _pending(session, chats):
         # Whom a stranger's server lets in could be anybody: that is asked first.
         if not invite.is_direct or server_of(invite.inviter) != chats.addresses.server_name:
             continue
-        try:
-            await chats.services.memberships.join(session.who, invite.room_id)
-            await direct.remember(chats.services, session.who, invite.inviter, invite.room_id)
-        except MatrixError as error:
-            log.info("direct_invite_failed", room_id=invite.room_id, reason=error.message)
+        if (invite.room, invite.position) in tried.known:
             continue
-        accepted.append((invite.room, invite.position))
+        tried.known.add((invite.room, invite.position))
+        # The room may be on another server by now, and that one out of reach: nobody waits for it to log in.
+        task = session.accounts.soon(_accept(session, chats, invite, tried))
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    # Those are among them that took long before.
+    accepted, tried.accepted = tried.accepted, []
     return accepted
+
+
+async def _accept(session: Session, chats: Chats, invite: _Pending, tried: _Tried) -> None:
+    try:
+        await chats.services.memberships.join(session.who, invite.room_id)
+        await direct.remember(chats.services, session.who, invite.inviter, invite.room_id)
+    except MatrixError as error:
+        log.info("direct_invite_failed", room_id=invite.room_id, reason=error.message)
+    else:
+        tried.accepted.append((invite.room, invite.position))
 
 
 async def tell_all(session: Session, chats: Chats) -> None:

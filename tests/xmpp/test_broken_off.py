@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from federation.core.xmpp.element import Element
 from homeserver.errors import NotFound
 from homeserver.http.tls import ShownCertificate
-from homeserver.xmpp import past, unacknowledged
+from homeserver.xmpp import invites, past, unacknowledged
 from homeserver.xmpp import session as sessions_module
 from homeserver.xmpp.certificate import Certificate
 from homeserver.xmpp.listener import TcpWire
@@ -23,7 +24,7 @@ from homeserver.xmpp.x509 import end_point_of
 from tests.support.certificates import Authority
 from tests.support.raw_xmpp import RawClient, bound, connected
 from tests.support.waiting import until
-from tests.support.world import World
+from tests.support.world import World, ok
 from tests.xmpp.test_resumption import SM, enabled
 from tests.xmpp.test_websocket import BIND, OPEN, auth
 
@@ -245,3 +246,32 @@ async def test_a_login_is_bound_to_the_certificate_that_is_shown(tmp_path: Path)
     assert shown.end_point() == end_point_of(second.certificate.read_bytes())
     certificate.unlink()
     assert shown.end_point() == end_point_of(second.certificate.read_bytes())
+
+
+async def test_an_invite_that_cannot_be_accepted_keeps_nobody_from_logging_in(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inviter, invited = await shared_world.user("inviter"), await shared_world.user("invited")
+    await inviter.creates_room(invited, is_direct=True, preset="trusted_private_chat")
+    monkeypatch.setattr(invites, "PATIENCE_SECONDS", 0.01)
+    memberships = type(shared_world.app.services.memberships)
+    answered, join = asyncio.Event(), memberships.join
+    tries = []
+
+    async def slow(*arguments: Any) -> Any:
+        tries.append(arguments)
+        await answered.wait()
+        return await join(*arguments)
+
+    monkeypatch.setattr(memberships, "join", slow)
+    async with bound(shared_world, "invited") as client:
+        await client.says("<presence/>")
+        # Whatever comes next does not wait for it either, and it is tried once.
+        ok(await invited.put(f"/user/{invited.user_id}/account_data/m.some", {}))
+        ok(await invited.put(f"/user/{invited.user_id}/account_data/m.ignored_user_list", {"ignored_users": {}}))
+        assert "type='result'" in await client.asks(PING)
+        answered.set()
+        rooms = []
+        while not rooms:
+            rooms = ok(await invited.get("/joined_rooms"))["joined_rooms"]
+        assert len(tries) == 1
