@@ -1,6 +1,5 @@
 """Does what a message stanza asks for, in the room that it is for: the same in chats of two and in rooms."""
 
-import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from homeserver.xmpp.reading import (
     threaded,
 )
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.surroundings import KINDS, replaced
+from homeserver.xmpp.surroundings import SAID, replaced
 
 LONGEST_NUMBER = 18
 """Digits of the number of an event."""
@@ -58,9 +57,9 @@ async def perform(chats: Chats, session: Session, act: Act, scene: Scene, stanza
         case Say():
             await _say(chats, session, act, scene, stanza_id)
         case React():
-            await _react(chats, session, act, scene)
+            await _react(chats, session, act, scene, stanza_id)
         case Retract():
-            await _retract(chats, session, act, scene)
+            await _retract(chats, session, act, scene, stanza_id)
         case Displayed():
             event = await _find(chats, scene, act.target)
             marks = [Mark(ReceiptKind.READ, event.event_id), Mark(ReceiptKind.FULLY_READ, event.event_id)]
@@ -80,11 +79,11 @@ async def _say(chats: Chats, session: Session, said: Say, scene: Scene, stanza_i
         if said.url is not None:
             content = _file(conn, chats, said.url) or content
         if said.replaces is not None:
-            first = _first(conn, chats, scene.rooms, said.replaces, session.who.user)
+            first = first_version(conn, chats, scene.rooms, said.replaces, session.who.user)
             # In another's name nothing is corrected: then it is a message of its own.
             if first is not None and first.sender == session.who.user_id and first.redacted_by is None:
                 return _edit(_naming(content, scene, session, None), first), first.room_id
-        answered = _first(conn, chats, [scene.room], said.reply_to) if said.reply_to is not None else None
+        answered = first_version(conn, chats, [scene.room], said.reply_to) if said.reply_to is not None else None
         if answered is None and said.quoting is not None and content is said.content:
             # What it answers nobody knows here, so what it quotes is all there is of it.
             content = text_content(said.quoting)
@@ -126,29 +125,32 @@ def _root(conn: Connection, chats: Chats, scene: Scene, said: Say, answered: Eve
     """
     if said.thread is not None and said.thread.startswith("$"):
         root = chats.find(conn, [scene.room], said.thread)
-        if root is not None and root.type in KINDS and "m.relates_to" not in root.content:
+        if root is not None and root.type in SAID and "m.relates_to" not in root.content:
             return root.event_id
     return answered.thread_root if answered is not None else None
 
 
-def _first(
+def first_version(
     conn: Connection, chats: Chats, rooms: Sequence[RoomNid], target: str, sender: UserNid | None = None
 ) -> Event | None:
     """Return the message that a client means: of one that was edited the first version, by whatever it is named."""
     event = chats.find(conn, rooms, target, sender=sender)
-    first = replaced(event) if event is not None else None
-    if event is None or first is None:
-        return event
-    found = chats.services.history.events.by_id(conn, first)
+    if event is None or event.type not in SAID:
+        return None
+    first = replaced(event)
+    found = chats.services.history.events.by_id(conn, first) if first is not None else None
     return found if found is not None and found.room == event.room else event
 
 
-async def _react(chats: Chats, session: Session, act: React, scene: Scene) -> None:
-    """Have said these and nothing else: what is new is sent, what is gone is taken back."""
+async def _react(chats: Chats, session: Session, act: React, scene: Scene, stanza_id: str | None) -> None:
+    """Have said these and nothing else: what is new is sent, what is gone is taken back.
+
+    The last event bears the stanza's ID, by which its client sees that all is done.
+    """
     events = chats.services.history.events
 
     def read(conn: Connection) -> tuple[Event, dict[str, EventID]]:
-        event = _first(conn, chats, scene.rooms, act.target)
+        event = first_version(conn, chats, scene.rooms, act.target)
         if event is None:
             raise _unknown()
         said = chat_archive.reactions(conn, [event.room], [event.event_id]).get((event.event_id, session.who.user), ())
@@ -156,29 +158,27 @@ async def _react(chats: Chats, session: Session, act: React, scene: Scene) -> No
         return event, {key: by[nid].event_id for key, nid in said}
 
     event, standing = await chats.services.db.read(read)
-    for key in act.keys:
-        if key not in standing:
-            relation = {"rel_type": "m.annotation", "event_id": event.event_id, "key": key}
-            await chats.say(session, event.room_id, {"m.relates_to": relation}, None, "m.reaction")
-    for key, reaction in standing.items():
-        if key not in act.keys:
-            await _redact(chats, session, event.room_id, reaction, {})
+    new = [key for key in act.keys if key not in standing]
+    gone = [reaction for key, reaction in standing.items() if key not in act.keys]
+    for number, key in enumerate(new, 1):
+        relation = {"rel_type": "m.annotation", "event_id": event.event_id, "key": key}
+        known_as = stanza_id if number == len(new) and not gone else None
+        await chats.say(session, event.room_id, {"m.relates_to": relation}, known_as, "m.reaction")
+    for number, reaction in enumerate(gone, 1):
+        await chats.take_away(session, event.room_id, reaction, {}, stanza_id if number == len(gone) else None)
 
 
-async def _retract(chats: Chats, session: Session, act: Retract, scene: Scene) -> None:
+async def _retract(chats: Chats, session: Session, act: Retract, scene: Scene, stanza_id: str | None) -> None:
     """Take one's own message back; for others' there is moderation: https://xmpp.org/extensions/xep-0424.html#rules."""
-    event = await chats.services.db.read(lambda conn: _first(conn, chats, scene.rooms, act.target, session.who.user))
+    event = await chats.services.db.read(
+        lambda conn: first_version(conn, chats, scene.rooms, act.target, session.who.user)
+    )
     if event is None:
         raise _unknown()
     if event.sender != session.who.user_id:
         raise StanzaError(StanzaCondition.FORBIDDEN, "Only who wrote a message takes it back")
-    await _redact(chats, session, event.room_id, event.event_id, {})
-
-
-async def _redact(chats: Chats, session: Session, room_id: RoomID, event_id: EventID, content: dict[str, Any]) -> None:
-    # A second one changes nothing, so it needs no ID but the event's.
-    txn_id = f"xmpp {hashlib.sha256(event_id.encode()).hexdigest()}"
-    await chats.services.messages.redact(session.who, room_id, event_id, content, txn_id)
+    if event.redacted_by is None:
+        await chats.take_away(session, event.room_id, event.event_id, {}, stanza_id)
 
 
 async def _find(chats: Chats, scene: Scene, target: str) -> Event:

@@ -120,6 +120,13 @@ class Chats:
         once = StanzaOnce(self, session, room_id, stanza_id, content)
         return await self.services.messages.send(session.who, room_id, kind, content, once)
 
+    async def take_away(
+        self, session: "Session", room_id: RoomID, event_id: EventID, content: Mapping[str, Any], stanza_id: str | None
+    ) -> EventID:
+        """Redact an event for a session. Raises what `Messages.redact` raises."""
+        once = RedactedOnce(self, session, room_id, stanza_id, content, event_id)
+        return await self.services.messages.redact(session.who, room_id, event_id, content, once)
+
 
 @dataclass(frozen=True, slots=True)
 class StanzaOnce:
@@ -152,3 +159,19 @@ class StanzaOnce:
     @property
     def _is_kept(self) -> bool:
         return bool(self.stanza_id) and len((self.stanza_id or "").encode()) <= LONGEST_ID
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedOnce(StanzaOnce):
+    """A stanza that takes an event away."""
+
+    target: EventID
+
+    def find(self, conn: Connection) -> EventNid | None:
+        """Return the redaction that was made of it already."""
+        history = self.chats.services.history
+        room = history.names.room(conn, self.room_id)
+        if self.stanza_id is None or room is None:
+            return None
+        nid = stanza_ids.in_rooms(conn, [room], self.stanza_id, sender=self.session.who.user)
+        return nid if nid is not None and history.events.by_nid(conn, nid).redacts == self.target else None

@@ -4,7 +4,6 @@
 Affiliations and roles are power levels and memberships; each change is the event that a Matrix client would send.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +11,14 @@ from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
-from federation.core.ids import EventID, UserID
+from federation.core.ids import UserID
 from federation.core.xmpp import stanza as stanzas
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.model.rooms import Member
 from homeserver.storage import memberships
+from homeserver.xmpp.acting import first_version
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.affiliations import (
     Affiliation,
@@ -168,13 +168,14 @@ async def moderate(session: Session, iq: Element) -> Element:
     target = wanted.get("id") or ""
     if wanted.find("retract", RETRACT) is None:
         raise StanzaError(StanzaCondition.BAD_REQUEST, "messages can only be retracted")
-    event = await session.services.db.read(lambda conn: chats.find(conn, [facts.nid], target))
+    # With the first version all others are gone.
+    event = await session.services.db.read(lambda conn: first_version(conn, chats, [facts.nid], target))
     if event is None:
         raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such message")
     reason = wanted.text_of("reason")
     content = {"reason": reason} if reason else {}
-    txn_id = f"xmpp {hashlib.sha256(event.event_id.encode()).hexdigest()}"
-    await session.services.messages.redact(session.who, facts.room_id, EventID(event.event_id), content, txn_id)
+    if event.redacted_by is None:
+        await chats.take_away(session, facts.room_id, event.event_id, content, None)
     return stanzas.result(iq)
 
 

@@ -249,22 +249,25 @@ class TestTexts:
         told = {one["content"]["m.relates_to"]["key"]: one["event_id"] for one in found}
         assert told.keys() == {"👍", "🎉"}
         assert {one["content"]["m.relates_to"]["event_id"] for one in found} == {theirs}
-        meeting.alice_says("", reacting(theirs, "🎉", "🫖"))
+        sent = meeting.alice_says("", reacting(theirs, "🎉", "🫖"))
         third = await bob.event(room_id, lambda one: one["type"] == "m.reaction")
         assert third["content"]["m.relates_to"]["key"] == "🫖"
+        if meeting.is_room:
+            # By its own ID a client sees that all was done.
+            assert keys(await meeting.alice_gets(lambda one: one["id"] == sent)) == ["🎉", "🫖"]
         gone = await bob.event(room_id, lambda one: one["type"] == "m.room.redaction")
         assert gone["content"].get("redacts", gone.get("redacts")) == told["👍"]
 
         stanza_id, event_id = await meeting.both_have("milk?")
         meeting.people.alice.received.clear()
-        sent = []
+        theirs_now = []
         for expected in (["👍"], ["👍", "🎉"]):
             relation = {"rel_type": "m.annotation", "event_id": event_id, "key": expected[-1]}
-            sent.append(await bob.user.sends(room_id, "m.reaction", {"m.relates_to": relation}))
+            theirs_now.append(await bob.user.sends(room_id, "m.reaction", {"m.relates_to": relation}))
             shown = await meeting.alice_gets(lambda one: one.xml.find(REACTIONS) is not None)
             assert keys(shown) == expected
             assert shown.xml.find(REACTIONS).get("id") == meeting.named(stanza_id, event_id)  # type: ignore[union-attr]
-        await bob.user.redacts(room_id, sent[0])
+        await bob.user.redacts(room_id, theirs_now[0])
         assert keys(await meeting.alice_gets(lambda one: one.xml.find(REACTIONS) is not None)) == ["🎉"]
 
     async def test_a_reaction_to_an_edit_is_one_to_the_message(self, meeting: Meeting) -> None:
@@ -299,14 +302,14 @@ class TestTexts:
         edit = (await meeting.bob_hears("* rasher"))["event_id"]
         people.alice.received.clear()
         target = meeting.named(version, edit)
-        meeting.alice_says("", f"<retract xmlns='urn:xmpp:message-retract:1' id='{target}'/>")
+        retraction = meeting.alice_says("", f"<retract xmlns='urn:xmpp:message-retract:1' id='{target}'/>")
         redaction = await bob.event(meeting.room_id, lambda one: one["type"] == "m.room.redaction")
         assert redaction["content"].get("redacts", redaction.get("redacts")) == event_id
         found, _ = await page(people.alice, archive, f"<max>10</max><after>{event_id}</after>")
         assert not [name for name, _ in found if name == edit]
         found, _ = await page(people.alice, archive, ids=event_id)
         tombstone = found[0][1].find(RETRACTED)
-        assert tombstone.get("id") == redaction["event_id"]
+        assert tombstone.get("id") == retraction
         assert tombstone.get("stamp")
         assert found[0][1].find("{jabber:client}body") is None
 
@@ -411,8 +414,11 @@ class TestInRooms:
 
         theirs = await people.bob.user.says(room.room_id, "rude back")
         await room.alice_hears("rude back")
+        edit = await people.bob.user.sends(room.room_id, "m.room.message", replacing(theirs, "ruder"))
+        await room.alice_hears("ruder")
+        # By whichever version it is named, all are gone.
         moderate = (
-            f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{theirs}'>"
+            f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{edit}'>"
             "<retract xmlns='urn:xmpp:message-retract:1'/><reason>you, too</reason></moderate>"
         )
         await people.alice.asks(room.jid, moderate, "set")
