@@ -81,7 +81,7 @@ IDENTITIES: Mapping[Place, Sequence[Identity]] = {
 }
 """What each place is; a place without is not told of."""
 
-GUARDS: Sequence[Guard] = (blocking.guard,)
+GUARDS: Sequence[Guard] = (blocking.guard, presence.guard)
 """What looks at each stanza before it is handled."""
 
 BEGUN: Sequence[Hook] = (blocking.begun, deliveries.begun)

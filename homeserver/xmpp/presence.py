@@ -29,11 +29,14 @@ from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.router import Kind
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.unacknowledged import size_of
 
 MATRIX = "matrix"
 """The resource of whoever is online in Matrix only."""
 AWAY = ("away", "xa")
 LONGEST_STATUS = 1000
+LARGEST = 16 * 1024
+"""About how many bytes of presence are passed on: to many, or to somebody who has not asked for it."""
 MOST_DIRECTED = 1000
 """Addresses to which a session has sent presence to them alone, and which are told that it goes."""
 
@@ -73,6 +76,13 @@ async def announce(session: Session, presence: Element) -> None:
             await tell(session)
     for tell in session.accounts.presence:
         await tell(session)
+
+
+async def guard(_session: Session, _place: Place, _to: Jid | None, stanza: Element) -> bool:
+    """Keep presence small. Raises `StanzaError`."""
+    if stanza.name == stanzas.PRESENCE and size_of(stanza) > LARGEST:
+        raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, f"Presence has at most {LARGEST} bytes")
+    return True
 
 
 async def ended(session: Session) -> None:

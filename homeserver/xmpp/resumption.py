@@ -13,6 +13,7 @@ from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StreamCondition, StreamError
 from homeserver.xmpp.accounts import Accounts
 from homeserver.xmpp.connection import Connection, Nonza
+from homeserver.xmpp.csi import Inactive
 from homeserver.xmpp.session import Session
 from homeserver.xmpp.unacknowledged import REQUEST, STREAM_MANAGEMENT, Unacknowledged
 
@@ -145,6 +146,9 @@ def _take_from(session: Session) -> None:
 def _went_away(session: Session) -> None:
     away = session.kept(Away)
     away.came_back()
+    if session.filter is None:
+        # Of who comes and goes it is told the last when it is back; else that alone might be more than is kept for it.
+        session.filter = Inactive()
     away.timer = asyncio.get_running_loop().call_later(AWAY_SECONDS, session.end)
 
 

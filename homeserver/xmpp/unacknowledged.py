@@ -40,7 +40,7 @@ class Unacknowledged:
         """Take note of an element that is sent; return False if too much waits already. Only stanzas count."""
         if not is_stanza(element):
             return True
-        size = _size(element)
+        size = size_of(element)
         if len(self._waiting) >= MOST_WAITING or self._bytes + size > MOST_BYTES:
             return False
         self._waiting.append((element, size))
@@ -79,8 +79,8 @@ class Unacknowledged:
         return [element for element, _ in self._waiting]
 
 
-def _size(element: Element) -> int:
+def size_of(element: Element) -> int:
     """Return about how many bytes an element takes."""
     attributes = sum(len(name) + len(value) for name, value in element.attributes.items())
-    children = sum(len(child) if isinstance(child, str) else _size(child) for child in element.children)
+    children = sum(len(child) if isinstance(child, str) else size_of(child) for child in element.children)
     return 100 + attributes + children

@@ -14,7 +14,7 @@ import pytest
 from federation.core.xmpp.element import Element
 from homeserver.errors import NotFound
 from homeserver.http.tls import ShownCertificate
-from homeserver.xmpp import invites, past, unacknowledged
+from homeserver.xmpp import invites, past, presence, unacknowledged
 from homeserver.xmpp import session as sessions_module
 from homeserver.xmpp.certificate import Certificate
 from homeserver.xmpp.listener import TcpWire
@@ -275,3 +275,26 @@ async def test_an_invite_that_cannot_be_accepted_keeps_nobody_from_logging_in(
         while not rooms:
             rooms = ok(await invited.get("/joined_rooms"))["joined_rooms"]
         assert len(tries) == 1
+
+
+async def test_presence_alone_does_not_end_the_session_of_a_client_that_is_away(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shared_world.user("away")
+    await shared_world.user("flooder")
+    monkeypatch.setattr(unacknowledged, "MOST_WAITING", 10)
+    async with bound(shared_world, "away") as client, bound(shared_world, "flooder") as flooder:
+        name = await enabled(client)
+        await client.says("<presence/>")
+        assert "type='result'" in await client.asks(PING)
+        client.breaks()
+        (session,) = sessions(shared_world, "away")
+        await until(lambda: session.connection is None)
+        for number in range(30):
+            await flooder.says(f"<presence to='away@hs1'><status>{number}</status></presence>")
+        large = "x" * presence.LARGEST
+        await flooder.says(f"<presence id='large' to='away@hs1'><status>{large}</status></presence>")
+        assert "<not-acceptable " in await flooder.hears("id='large'.*?</presence>")
+        async with returning(shared_world, "away") as back:
+            await back.says(f"<resume {SM} previd='{name}' h='0'/>")
+            assert re.findall("<status>(.*?)</status>", await back.hears("<status>29</status>")) == ["29"]
