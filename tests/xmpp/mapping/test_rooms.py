@@ -9,7 +9,7 @@ from tests.support.doors import MODERATED, RETRACT, People, Reader
 from tests.support.talker import Talker, codes, talker
 from tests.support.world import ok, q
 from tests.xmpp.mapping.test_people import fields_of, submitted
-from tests.xmpp.test_archive import page
+from tests.xmpp.test_archive import bodies, page
 
 DISCO = "http://jabber.org/protocol/disco"
 OWNER = "http://jabber.org/protocol/muc#owner"
@@ -109,6 +109,23 @@ class TestConfiguration:
         await configures(people.alice, room.jid, moderatedroom="0", changesubject="0", allowinvites="0")
         changed = await people.state(room.room_id, "m.room.power_levels")
         assert (changed["events_default"], changed["invite"], changed["events"]["m.room.topic"]) == (0, 50, 50)
+
+    @pytest.mark.parametrize(("visibility", "seen"), [("shared", ["before", "after"]), ("joined", ["after"])])
+    async def test_of_the_past_one_reads_what_matrix_clients_may_read(
+        self, people: People, visibility: str, seen: list[str]
+    ) -> None:
+        state = {"type": "m.room.history_visibility", "content": {"history_visibility": visibility}}
+        room = await people.room(enter=False, initial_state=[state])
+        await people.bob.user.says(room.room_id, "before")
+        await people.alice.enters(room.jid, "alice", history=10)
+        await people.bob.user.says(room.room_id, "after")
+        await room.alice_hears("after")
+        told = [one["body"] for one in people.alice.received if one.name == "message" and one["body"] == "before"]
+        assert told == ["before"] * (len(seen) - 1)
+        assert bodies((await page(people.alice, room.jid))[0]) == seen
+        timeline = ok(await people.alice_by_matrix.get(f"/rooms/{q(room.room_id)}/messages", dir="b"))["chunk"]
+        said = [event["content"]["body"] for event in timeline if event["type"] == "m.room.message"]
+        assert said[::-1] == seen
 
     async def test_messages_to_one_occupant_are_refused_and_that_is_told(self, people: People) -> None:
         room = await people.room()
