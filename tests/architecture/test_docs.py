@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 OTHER_VARIABLES = {
-    "ISTHMUS_CONFIG", "ISTHMUS_BIN", "ISTHMUS_TEST_POSTGRES", "ISTHMUS_TEST_SEED", "ISTHMUS_",
-    "ISTHMUS_SECTION__OPTION",
+    "ISTHMUS_CONFIG", "ISTHMUS_BIN", "ISTHMUS_TEST_POSTGRES", "ISTHMUS_TEST_SEED", "ISTHMUS_TEST_FUZZ_EXAMPLES",
+    "ISTHMUS_", "ISTHMUS_SECTION__OPTION",
 }  # fmt: skip
 
 
