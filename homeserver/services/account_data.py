@@ -1,6 +1,6 @@
 """What users keep for themselves: https://spec.matrix.org/v1.19/client-server-api/#client-config."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,14 +44,29 @@ class AccountData:
         """Store data of the user's account. Raises `Forbidden`, `ServerControlled`, `InvalidParam` or `TooLarge`."""
         check_own(who, user_id)
         encoded = _checked(data_type, content)
+        await self.db.write(lambda tx: self._store(tx, who, data_type, encoded))
+
+    async def change(
+        self, who: Requester, data_type: str, change: Callable[[dict[str, Any]], Mapping[str, Any] | None]
+    ) -> None:
+        """Store what is made of data of the user's account, nothing if it is None. Raises what `put` raises.
+
+        In one write: what others store at the same time is in it, or comes after it.
+        """
 
         def write(tx: Write) -> None:
-            position = account_data.store(tx, who.user, data_type, encoded)
-            if data_type == IGNORED_USERS:
-                tx.after_commit(self._ignored.learn, who.user, position, _ignored_in(encoded, user_id))
-            tx.after_commit(self.live.ring_users, position, [who.user])
+            known = account_data.find(tx.conn, who.user, data_type)
+            content = change(orjson.loads(known) if known is not None else {})
+            if content is not None:
+                self._store(tx, who, data_type, _checked(data_type, content))
 
         await self.db.write(write)
+
+    def _store(self, tx: Write, who: Requester, data_type: str, encoded: bytes) -> None:
+        position = account_data.store(tx, who.user, data_type, encoded)
+        if data_type == IGNORED_USERS:
+            tx.after_commit(self._ignored.learn, who.user, position, _ignored_in(encoded, who.user_id))
+        tx.after_commit(self.live.ring_users, position, [who.user])
 
     async def get(self, who: Requester, user_id: UserID, data_type: str) -> bytes:
         """Return data of the user's account as JSON. Raises `Forbidden` or `NotFound`."""

@@ -8,6 +8,7 @@ Source: https://xmpp.org/extensions/xep-0191.html
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -143,14 +144,13 @@ async def _blocked_by(services: Services, user: UserNid) -> frozenset[UserID]:
 
 
 async def _change(session: Session, change: Callable[[set[UserID]], set[UserID]]) -> None:
-    content = await _content(session)
-    kept = content.get("ignored_users")
-    known = kept if isinstance(kept, dict) else {}
-    now = change(_user_ids(known))
-    users = {user_id: known.get(user_id, {}) for user_id in sorted(now)}
-    await session.services.account_data.put(
-        session.who, session.who.user_id, IGNORED_USERS, {**content, "ignored_users": users}
-    )
+    def changed(content: dict[str, Any]) -> dict[str, Any]:
+        kept = content.get("ignored_users")
+        known = kept if isinstance(kept, dict) else {}
+        now = change(_user_ids(known))
+        return {**content, "ignored_users": {user_id: known.get(user_id, {}) for user_id in sorted(now)}}
+
+    await session.services.account_data.change(session.who, IGNORED_USERS, changed)
 
 
 async def _content(session: Session) -> dict[str, object]:

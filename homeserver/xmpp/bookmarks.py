@@ -85,11 +85,14 @@ async def publish(session: Session, name: str, conference: Element) -> None:
         content = {"xml": serialise(conference, "")}
         await services.account_data.put_in_room(who, who.user_id, room_id, DATA, content)
     else:
-        others = await _others(session)
-        others[str(jid)] = serialise(conference, "")
-        if len(others) > MOST_OTHERS:
-            raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "You have too many bookmarks")
-        await services.account_data.put(who, who.user_id, OTHERS, others)
+
+        def add(others: dict[str, Any]) -> dict[str, Any]:
+            others[str(jid)] = serialise(conference, "")
+            if len(others) > MOST_OTHERS:
+                raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "You have too many bookmarks")
+            return others
+
+        await services.account_data.change(who, OTHERS, add)
 
 
 async def retract(session: Session, name: str) -> None:
@@ -99,11 +102,15 @@ async def retract(session: Session, name: str) -> None:
     room_id = listed or await _joined(session, jid)
     if room_id is not None:
         await session.services.memberships.leave(session.who, room_id)
-    others = await _others(session)
-    if others.pop(str(jid), None) is not None:
-        await session.services.account_data.put(session.who, session.who.user_id, OTHERS, others)
-    elif room_id is None:
-        raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
+
+    def remove(others: dict[str, Any]) -> dict[str, Any] | None:
+        if others.pop(str(jid), None) is not None:
+            return others
+        if room_id is None:
+            raise StanzaError(StanzaCondition.ITEM_NOT_FOUND)
+        return None
+
+    await session.services.account_data.change(session.who, OTHERS, remove)
 
 
 async def read_legacy(session: Session) -> Sequence[tuple[str, Element]]:

@@ -15,7 +15,6 @@ from federation.core.errors import InvalidIdentifier
 from federation.core.events.content import Membership
 from federation.core.ids import RoomID, UserID, parse_room_id, parse_user_id
 from federation.core.room_versions import ROOM_VERSIONS
-from homeserver.errors import NotFound
 from homeserver.model.accounts import Requester
 from homeserver.model.new_rooms import NewRoom, Preset
 from homeserver.model.nids import RoomNid, UserNid
@@ -84,13 +83,13 @@ async def begin(services: Services, who: Requester, peer: UserID) -> RoomID:
 
 async def remember(services: Services, who: Requester, peer: UserID, room_id: RoomID) -> None:
     """Add a room to those in which a user talks with somebody."""
-    try:
-        content = orjson.loads(await services.account_data.get(who, who.user_id, DIRECT))
-    except NotFound:
-        content = {}
-    rooms = content.get(peer)
-    listed = [each for each in rooms if each != room_id] if isinstance(rooms, list) else []
-    await services.account_data.put(who, who.user_id, DIRECT, {**content, peer: [*listed, room_id]})
+
+    def add(content: dict[str, Any]) -> dict[str, Any]:
+        rooms = content.get(peer)
+        listed = [each for each in rooms if each != room_id] if isinstance(rooms, list) else []
+        return {**content, peer: [*listed, room_id]}
+
+    await services.account_data.change(who, DIRECT, add)
 
 
 def _named(content: bytes | None) -> Mapping[RoomID, UserID]:

@@ -298,3 +298,22 @@ async def test_presence_alone_does_not_end_the_session_of_a_client_that_is_away(
         async with returning(shared_world, "away") as back:
             await back.says(f"<resume {SM} previd='{name}' h='0'/>")
             assert re.findall("<status>(.*?)</status>", await back.hears("<status>29</status>")) == ["29"]
+
+
+async def test_lists_that_two_clients_change_at_once_hold_what_both_have_said(shared_world: World) -> None:
+    both = await shared_world.user("both")
+    names = [f"new{number}" for number in range(6)]
+    for name in names:
+        await shared_world.user(name)
+    async with bound(shared_world, "both") as one, bound(shared_world, "both", "other") as other:
+        for number, name in enumerate(names):
+            client = one if number % 2 else other
+            item = f"<item jid='blocked{number}@hs1'/>"
+            await client.says(f"<message to='{name}@hs1' id='m{number}'><body>Hello</body></message>")
+            await client.says(f"<iq type='set' id='b{number}'><block xmlns='urn:xmpp:blocking'>{item}</block></iq>")
+        for client in (one, other):
+            assert "type='result'" in await client.asks(PING)
+    listed = ok(await both.get(f"/user/{both.user_id}/account_data/m.direct"))
+    assert set(listed) == {f"@{name}:hs1" for name in names}
+    ignored = ok(await both.get(f"/user/{both.user_id}/account_data/m.ignored_user_list"))
+    assert set(ignored["ignored_users"]) == {f"@blocked{number}:hs1" for number in range(6)}
