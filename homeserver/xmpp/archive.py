@@ -25,7 +25,7 @@ from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.deliveries import direct_stanza
 from homeserver.xmpp.nicks import usual_nick
-from homeserver.xmpp.occupancy import Hub, Occupancies
+from homeserver.xmpp.occupancy import MUC_USER, Hub, Occupancies
 from homeserver.xmpp.past import Span
 from homeserver.xmpp.room_facts import load
 from homeserver.xmpp.router import Handler, Key, Kind
@@ -124,8 +124,23 @@ async def room(session: Session, iq: Element) -> Element:
         return page, around, hub
 
     page, around, hub = await services.db.read(read)
-    told = [(event, stanza) for event in page.events if (stanza := hub.message(event, around[event.nid])) is not None]
+    told = []
+    for event in page.events:
+        stanza = hub.message(event, around[event.nid])
+        if stanza is not None:
+            told.append((event, _with_address(stanza, session, event)))
     return _send(session, iq, query, page, told, to.bare)
+
+
+def _with_address(stanza: Element, session: Session, event: Event) -> Element:
+    """Return a message with who said it, whoever has the nick now.
+
+    https://xmpp.org/extensions/xep-0313.html#business-storeret-muc-archives
+    """
+    if "/" not in (stanza.get("from") or ""):
+        return stanza
+    item = Element("item", MUC_USER, {"jid": str(session.addresses.of_user(event.sender))})
+    return stanza.add(Element("x", MUC_USER, None, item))
 
 
 def _name_senders(conn: Connection, hub: Hub, events: Sequence[Event], around: dict[EventNid, Around]) -> None:
@@ -180,7 +195,7 @@ def _page(
     if query.ids:
         found = events.by_ids(conn, [EventID(each) for each in query.ids])
         wanted = [event for event in found.values() if event.room in rooms]
-        if len(wanted) != len(query.ids):
+        if len(wanted) != len(set(query.ids)):
             raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such message")
         seen = session.services.history.visibility.seen(conn, session.who.user, session.who.user_id, wanted)
         return past.Page(sorted((each.event for each in seen), key=lambda event: event.at), True)
@@ -210,9 +225,10 @@ def _send(
         session.send(Element("message", "jabber:client", {"from": str(by)}, result))
     fin = Element("fin", MAM, {"complete": "true" if page.complete else None})
     rsm = Element("set", RSM)
-    if page.events:
-        rsm.add(Element("first", RSM, None, page.events[0].event_id))
-        rsm.add(Element("last", RSM, None, page.events[-1].event_id))
+    first, last = (page.events[0].event_id, page.events[-1].event_id) if page.events else (page.edge, page.edge)
+    if first is not None and last is not None:
+        # Without, some clients would ask for the same page again and again.
+        rsm.add(Element("first", RSM, None, first), Element("last", RSM, None, last))
     return stanzas.result(iq, fin.add(rsm))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from federation.core.ids import EventID
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.jid import Jid
 from homeserver.model.accounts import Requester
@@ -41,6 +42,8 @@ class Page:
 
     events: Sequence[Event]
     complete: bool
+    edge: EventID | None = None
+    """The last event that was looked at where none was found that is shown: from there one may look on."""
 
 
 def page(conn: Connection, services: Services, who: Requester, rooms: Sequence[RoomNid], span: Span) -> Page:
@@ -49,6 +52,7 @@ def page(conn: Connection, services: Services, who: Requester, rooms: Sequence[R
     kinds = [nid for kind in KINDS if (nid := history.names.type(conn, kind)) is not None]
     ignored = services.account_data.ignored(conn, [who.user])[who.user]
     found: list[Event] = []
+    edge: EventID | None = None
     after, until, looked_at, complete = span.after, span.until, 0, False
     size = span.limit + 1
     while not complete and len(found) <= span.limit and looked_at < MOST_LOOKED_AT:
@@ -66,9 +70,10 @@ def page(conn: Connection, services: Services, who: Requester, rooms: Sequence[R
             until = batch[-1].at - 1
         elif batch:
             after = batch[-1].at
+        edge = batch[-1].event_id if batch else edge
     complete = complete and len(found) <= span.limit
     shown = found[: span.limit]
-    return Page(shown[::-1] if span.newest_first else shown, complete)
+    return Page(shown[::-1] if span.newest_first else shown, complete, edge if not shown and not complete else None)
 
 
 def delay(event: Event, by: Jid | None) -> Element:

@@ -12,7 +12,7 @@ from homeserver.xmpp.occupancy import Hub, Occupancies
 from homeserver.xmpp.surroundings import Around
 from tests.support.talker import talker
 from tests.support.world import User, World, ok, q
-from tests.xmpp.test_archive import bodies, page
+from tests.xmpp.test_archive import RSM, bodies, page
 from tests.xmpp.test_avatars import pair
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -110,6 +110,8 @@ async def test_who_has_left_is_not_taken_for_who_is_there(shared_world: World) -
         assert said["from"].resource == gone.user_id
         found, _ = await page(reader, "names@rooms.hs1")
         assert found[0][1].get("from") == f"names@rooms.hs1/{gone.user_id}"
+        item = found[0][1].find(f"{{{MUC}#user}}x/{{{MUC}#user}}item")
+        assert item.get("jid") == "carl@hs1"
 
 
 async def test_a_new_nick_keeps_the_picture(shared_world: World) -> None:
@@ -147,7 +149,13 @@ async def test_a_small_page_is_found_at_once_where_much_is_hidden(
         found, fin = await page(person, "veiled@rooms.hs1", "<max>1</max>")
         assert bodies(found) == ["shown"]
         assert fin.get("complete") == "true"
-    assert looks == [2, 10, 10]
+        assert looks == [2, 10, 10]
+        # Where too much is hidden for one page, it is told from where to look on.
+        monkeypatch.setattr(past, "MOST_LOOKED_AT", 5)
+        found, fin = await page(person, "veiled@rooms.hs1", "<max>1</max>")
+        assert (found, fin.get("complete")) == ([], None)
+        found, fin = await page(person, "veiled@rooms.hs1", f"<max>1</max><after>{fin.findtext(f'{RSM}last')}</after>")
+        assert bodies(found) == ["shown"]
 
 
 async def test_an_event_that_cannot_be_told_keeps_no_other_from_being_told(
