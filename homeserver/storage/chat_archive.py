@@ -17,9 +17,11 @@ ANNOTATION = "m.annotation"
 
 def page(
     conn: Connection, rooms: Iterable[RoomNid], kinds: Collection[TypeNid], *, after: int | None, until: int | None,
-    since_ms: int | None, before_ms: int | None, limit: int, newest_first: bool,
+    since_ms: int | None, before_ms: int | None, limit: int, newest_first: bool, sender: UserNid | None = None,
 ) -> list[EventNid]:  # fmt: skip
     """Return events of these types with `after` < place <= `until`, sent in a span of time, at most `limit`.
+
+    Of one sender, if that is wanted.
 
     Of each room no more than `limit` are looked at: sorting all that several rooms hold takes as long as there is much.
     """
@@ -35,6 +37,7 @@ def page(
         events.c.place <= until if until is not None else None,
         events.c.sent_at >= since_ms if since_ms is not None else None,
         events.c.sent_at <= before_ms if before_ms is not None else None,
+        events.c.sender == sender if sender is not None else None,
     ):
         if bound is not None:
             query = query.where(bound)

@@ -18,7 +18,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from federation.core.xmpp.jid import Jid
 from homeserver.errors import Forbidden
 from homeserver.model.events import Event
-from homeserver.model.nids import EventNid, RoomNid
+from homeserver.model.nids import EventNid, RoomNid, UserNid
 from homeserver.storage import chat_archive
 from homeserver.xmpp import direct, past
 from homeserver.xmpp.addresses import Place
@@ -117,9 +117,13 @@ async def room(session: Session, iq: Element) -> Element:
             reach = services.history.visibility.reach(conn, who.user, facts.room_id)
         except Forbidden as error:
             raise StanzaError(StanzaCondition.FORBIDDEN, error.message) from error
-        page = _page(conn, session, chats, query, [nid], until=reach.until)
-        around = gather(conn, services, page.events)
         hub = occupancies.of(session, to) or Hub(chats, to.bare, facts, 0)
+        whose = _whose(session, hub, query.with_)
+        sender = services.history.names.user(conn, whose) if whose is not None else None
+        # Whoever is unknown has said nothing.
+        rooms = [nid] if query.with_ is None or query.with_ == to or sender is not None else []
+        page = _page(conn, session, chats, query, rooms, until=reach.until, sender=sender)
+        around = gather(conn, services, page.events)
         _name_senders(conn, hub, page.events, around)
         return page, around, hub
 
@@ -130,6 +134,13 @@ async def room(session: Session, iq: Element) -> Element:
         if stanza is not None:
             told.append((event, _with_address(stanza, session, event)))
     return _send(session, iq, query, page, told, to.bare)
+
+
+def _whose(session: Session, hub: Hub, with_: Jid | None) -> UserID | None:
+    """Return whose messages are wanted of a room's archive: https://xmpp.org/extensions/xep-0313.html#filter-jid."""
+    if with_ is not None and with_.bare == hub.jid:
+        return hub.nicks.user(with_.resource or "")
+    return session.addresses.user(with_) if with_ is not None else None
 
 
 def _with_address(stanza: Element, session: Session, event: Event) -> Element:
@@ -189,8 +200,9 @@ async def metadata(session: Session, iq: Element) -> Element:
 
 
 def _page(
-    conn: Connection, session: Session, chats: Chats, query: _Query, rooms: list[RoomNid], until: int | None = None
-) -> past.Page:
+    conn: Connection, session: Session, chats: Chats, query: _Query, rooms: list[RoomNid], until: int | None = None,
+    sender: UserNid | None = None,
+) -> past.Page:  # fmt: skip
     events = session.services.history.events
     if query.ids:
         found = events.by_ids(conn, [EventID(each) for each in query.ids])
@@ -199,7 +211,7 @@ def _page(
             raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such message")
         seen = session.services.history.visibility.seen(conn, session.who.user, session.who.user_id, wanted)
         return past.Page(sorted((each.event for each in seen), key=lambda event: event.at), True)
-    span = Span(query.limit, query.newest_first, None, until, query.since_ms, query.before_ms)
+    span = Span(query.limit, query.newest_first, None, until, query.since_ms, query.before_ms, sender)
     for name, place in (("before", query.before), ("after", query.after)):
         if not place:
             continue
@@ -255,7 +267,7 @@ def _parse(query: Element) -> _Query:
         before = rsm.text_of("before")
         backwards = before is not None
     try:
-        with_ = Jid.parse(one["with"]).bare if "with" in one else None
+        with_ = Jid.parse(one["with"]) if "with" in one else None
     except InvalidIdentifier as error:
         raise StanzaError(StanzaCondition.JID_MALFORMED, str(error)) from error
     return _Query(

@@ -10,7 +10,7 @@ from federation.core.xmpp.element import Element
 from federation.core.xmpp.jid import Jid
 from homeserver.model.accounts import Requester
 from homeserver.model.events import Event
-from homeserver.model.nids import RoomNid
+from homeserver.model.nids import RoomNid, UserNid
 from homeserver.services import Services
 from homeserver.storage import chat_archive
 from homeserver.storage.events import in_order
@@ -34,6 +34,8 @@ class Span:
     until: int | None = None
     since_ms: int | None = None
     before_ms: int | None = None
+    sender: UserNid | None = None
+    """Whose messages are wanted; None for everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def page(conn: Connection, services: Services, who: Requester, rooms: Sequence[R
     while not complete and len(found) <= span.limit and looked_at < MOST_LOOKED_AT:
         nids = chat_archive.page(
             conn, rooms, kinds, after=after, until=until, since_ms=span.since_ms, before_ms=span.before_ms,
-            limit=size, newest_first=span.newest_first,
+            limit=size, newest_first=span.newest_first, sender=span.sender,
         ) if kinds and rooms else []  # fmt: skip
         batch = in_order(history.events.by_nids(conn, nids), nids)
         found += [each.event for each in history.visibility.seen(conn, who.user, who.user_id, batch, ignored)]

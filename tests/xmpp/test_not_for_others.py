@@ -110,6 +110,8 @@ async def test_who_has_left_is_not_taken_for_who_is_there(shared_world: World) -
         assert said["from"].resource == gone.user_id
         found, _ = await page(reader, "names@rooms.hs1")
         assert found[0][1].get("from") == f"names@rooms.hs1/{gone.user_id}"
+        for whose, number in (("carl@hs1", 1), ("zoe@hs1", 0), ("nobody@hs1", 0), ("names@rooms.hs1/carl", 0)):
+            assert len((await page(reader, "names@rooms.hs1", **{"with": whose}))[0]) == number
         item = found[0][1].find(f"{{{MUC}#user}}x/{{{MUC}#user}}item")
         assert item.get("jid") == "carl@hs1"
 
