@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection
 
 from federation.core.ids import EventID
@@ -15,6 +16,8 @@ from homeserver.services import Services
 from homeserver.storage import aggregations, chat_archive, stanza_ids
 from homeserver.xmpp import translate
 from homeserver.xmpp.translate import Reference, Shown
+
+log = structlog.get_logger()
 
 REDACTION, REACTION = "m.room.redaction", "m.reaction"
 SAID = (
@@ -142,6 +145,17 @@ def show(
     archived: bool = False,
 ) -> list[Element] | None:  # fmt: skip
     """Return what the stanza of an event holds, None if it is not shown. `address` says who sent an event."""
+    try:
+        return _parts(event, around, in_room, link, address, archived)
+    except Exception:
+        # One event that nobody has foreseen must not close a room's history, or keep the next ones from being told.
+        log.exception("xmpp_event_not_shown", event_id=event.event_id)
+        return None
+
+
+def _parts(
+    event: Event, around: Around, in_room: bool, link: LinkOf, address: Callable[[Event], str | None], archived: bool
+) -> list[Element] | None:
     if event.redacted_by is not None and event.type != REDACTION:
         # Its redaction tells of it; the archive has what is left.
         return _tombstone(event, around, address) if archived and event.type in _MESSAGES else None

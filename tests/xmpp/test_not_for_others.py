@@ -7,7 +7,7 @@ from slixmpp.exceptions import IqError
 
 from homeserver.model.events import Event
 from homeserver.storage import chat_archive
-from homeserver.xmpp import occupancy, past
+from homeserver.xmpp import occupancy, past, translate
 from homeserver.xmpp.occupancy import Hub, Occupancies
 from homeserver.xmpp.surroundings import Around
 from tests.support.talker import talker
@@ -184,6 +184,28 @@ async def test_an_event_that_cannot_be_told_keeps_no_other_from_being_told(
         await owner.says(room_id, "and on")
         await person.hears("and on", type_="groupchat")
         assert [one["body"] for one in person.received if one["type"] == "groupchat" and one["body"]] == ["antidote"]
+
+
+async def test_a_history_with_an_event_that_cannot_be_shown_is_read_all_the_same(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, _ = await shared_world.user("writer"), await shared_world.user("latecomer")
+    room_id = await owner.creates_room(preset="public_chat", room_alias_name="poisoned2")
+    for body in ("before", "poison", "after"):
+        await owner.says(room_id, body)
+    payload = translate.payload
+
+    def fails(kind: str, content: Any, shown: Any) -> Any:
+        if content.get("body") == "poison":
+            raise RuntimeError
+        return payload(kind, content, shown)
+
+    monkeypatch.setattr(translate, "payload", fails)
+    async with talker(shared_world, "latecomer") as person:
+        await person.enters("poisoned2@rooms.hs1", "latecomer", history=5)
+        await person.hears("after", type_="groupchat")
+        found, _ = await page(person, "poisoned2@rooms.hs1")
+        assert bodies(found) == ["before", "after"]
 
 
 async def test_of_a_large_room_not_everybody_is_shown_whose_standing_changes(
