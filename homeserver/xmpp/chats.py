@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from weakref import ReferenceType, ref
 
 from sqlalchemy import Connection
 
@@ -43,7 +44,8 @@ class Chats:
         self.addresses = accounts.addresses
         self.names = RoomNames(accounts.services, accounts.addresses)
         self.secret = b""
-        self._sent: OrderedDict[EventNid, Session] = OrderedDict()
+        # Not the sessions themselves: they keep what waited for them.
+        self._sent: OrderedDict[EventNid, ReferenceType[Session]] = OrderedDict()
 
     async def ready(self) -> None:
         """Read what `link` needs."""
@@ -52,11 +54,12 @@ class Chats:
 
     def sent_by(self, event: EventNid) -> "Session | None":
         """Return the session that has sent an event a while ago, if one has."""
-        return self._sent.get(event)
+        found = self._sent.get(event)
+        return found() if found is not None else None
 
     def remember_sent(self, event: EventNid, session: "Session") -> None:
         """Remember which session has sent an event."""
-        self._sent[event] = session
+        self._sent[event] = ref(session)
         if len(self._sent) > MOST_SENT:
             self._sent.popitem(last=False)
 

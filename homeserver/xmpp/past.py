@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from federation.core.canonical_json import encode_lenient
 from federation.core.ids import EventID
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.jid import Jid
@@ -20,6 +21,8 @@ DELAY = "urn:xmpp:delay"
 MOST_LOOKED_AT = 1000
 """Events that one page looks at, at most, in search of those that are shown."""
 
+LARGEST_BYTES = 512 * 1024
+"""Of the contents of a page's events: as XML that may be some times as much, and a client is cut off at 4 MiB."""
 BATCH = 100
 """Events that are looked at together, where the first ones were not enough."""
 
@@ -74,8 +77,19 @@ def page(conn: Connection, services: Services, who: Requester, rooms: Sequence[R
             after = batch[-1].at
         edge = batch[-1].event_id if batch else edge
     complete = complete and len(found) <= span.limit
-    shown = found[: span.limit]
+    shown = _light(found[: span.limit])
+    complete = complete and len(shown) == min(len(found), span.limit)
     return Page(shown[::-1] if span.newest_first else shown, complete, edge if not shown and not complete else None)
+
+
+def _light(events: list[Event]) -> list[Event]:
+    """Return the first of these events, as many as a client can be sent at once; one in any case."""
+    size = 0
+    for number, event in enumerate(events):
+        size += len(encode_lenient(event.content))
+        if number and size > LARGEST_BYTES:
+            return events[:number]
+    return events
 
 
 def delay(event: Event, by: Jid | None) -> Element:

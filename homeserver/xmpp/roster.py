@@ -22,7 +22,8 @@ from homeserver.xmpp.session import Session
 ROSTER = "jabber:iq:roster"
 VERSIONING = "urn:xmpp:features:rosterver"
 STREAM_FEATURE = Element("ver", VERSIONING)
-LONGEST_NAME = 1023
+LONGEST = 1500
+"""Characters of the name of a contact and of its groups together: all contacts go in one stanza."""
 MOST_GROUPS = 50
 
 
@@ -60,7 +61,7 @@ async def change(session: Session, iq: Element) -> Element:
         groups = [group.text for group in item.find_all("group")]
         if len(groups) != len(set(groups)) or len(groups) > MOST_GROUPS:
             raise StanzaError(StanzaCondition.BAD_REQUEST, "the groups of a contact differ, and are few")
-        if any(not group for group in groups) or any(len(text) > LONGEST_NAME for text in (*groups, name or "")):
+        if any(not group for group in groups) or sum(map(len, (*groups, name or ""))) > LONGEST:
             raise StanzaError(StanzaCondition.NOT_ACCEPTABLE, "a name or a group is empty or too long")
         await rosters.put(session.who, str(jid), name, groups)
     await push_changes(session.account, session)

@@ -186,6 +186,25 @@ async def test_an_event_that_cannot_be_told_keeps_no_other_from_being_told(
         assert [one["body"] for one in person.received if one["type"] == "groupchat" and one["body"]] == ["antidote"]
 
 
+async def test_large_events_come_in_small_pages(shared_world: World) -> None:
+    owner, _ = await shared_world.user("verbose"), await shared_world.user("brief")
+    room_id = await owner.creates_room(preset="public_chat", room_alias_name="verbose")
+    for number in range(24):
+        await owner.says(room_id, f"{number} " + "<" * 50_000)
+    async with talker(shared_world, "brief") as person:
+        await person.enters("verbose@rooms.hs1", "brief", history=24)
+        await person.gets(lambda one: one["body"].startswith("23 "))
+        assert 5 < len([one for one in person.received if "<<" in one["body"]]) < 20
+        seen, edge = [], "<before/>"
+        while True:
+            found, fin = await page(person, "verbose@rooms.hs1", f"<max>100</max>{edge}")
+            seen[:0] = [int(body.partition(" ")[0]) for body in bodies(found)]
+            if fin.get("complete") == "true":
+                break
+            edge = f"<before>{fin.findtext(f'{RSM}first')}</before>"
+        assert seen == list(range(24))
+
+
 async def test_a_history_with_an_event_that_cannot_be_shown_is_read_all_the_same(
     shared_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
