@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from nio import RoomCreateResponse, RoomPreset, RoomVisibility
@@ -15,7 +14,6 @@ from tests.support.certificates import Authority
 from tests.support.gate import Gate
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess
-from tests.support.world import PASSWORD, Site
 from tests.xmpp_clients.conversation import FIRST_WORD, NICK, SAID_BEFORE, Room, address_of, crumb
 from tests.xmpp_clients.person import Door, XmppPerson
 
@@ -56,7 +54,7 @@ async def door(open_directory: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest_asyncio.fixture(scope="class", loop_scope="package")
 async def bob(request: pytest.FixtureRequest, door: Door) -> AsyncIterator[NioPerson]:
     """Somebody with a Matrix client."""
-    async with NioPerson.signs_up(door.base, f"bob-{request.cls.has.program.lower()}") as person:
+    async with NioPerson.signs_up(door.base, f"bob-{_of(request)}") as person:
         await person.client.set_displayname(NICK)
         yield person
 
@@ -64,7 +62,7 @@ async def bob(request: pytest.FixtureRequest, door: Door) -> AsyncIterator[NioPe
 @pytest_asyncio.fixture(scope="class", loop_scope="package")
 async def room(request: pytest.FixtureRequest, bob: NioPerson) -> Room:
     """A public room, in which something has been said already."""
-    alias, name = f"tea-{request.cls.has.program.lower()}", "Tea and scones"
+    alias, name = f"tea-{_of(request)}", "Tea and scones"
     made = await bob.client.room_create(
         visibility=RoomVisibility.public, preset=RoomPreset.public_chat, alias=alias, name=name
     )
@@ -77,10 +75,9 @@ async def room(request: pytest.FixtureRequest, bob: NioPerson) -> Room:
 @pytest_asyncio.fixture(scope="class", loop_scope="package")
 async def alice(request: pytest.FixtureRequest, door: Door) -> AsyncIterator[XmppPerson]:
     """Somebody with the XMPP client that the class says it `has`."""
-    name = f"alice-{request.cls.has.program.lower()}"
-    async with aiohttp.ClientSession() as http:
-        await Site(door.base, http, door.domain).user(name)
-    async with request.cls.has.logs_in(door, name, PASSWORD) as person:
+    name = f"alice-{_of(request)}"
+    await door.registers(name)
+    async with request.cls.has.logs_in(door, name) as person:
         yield person
 
 
@@ -111,3 +108,8 @@ def pictures(open_directory: Path) -> Path:
     directory = Path(tempfile.mkdtemp(dir=open_directory))
     directory.chmod(0o755)
     return directory
+
+
+def _of(request: pytest.FixtureRequest) -> str:
+    """Return what tells apart the people and rooms of a class from those of others on the same server."""
+    return str(request.cls.__name__).removeprefix("Test").lower()

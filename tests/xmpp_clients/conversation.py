@@ -14,7 +14,6 @@ import pytest
 from tests.clients.nio_person import NioPerson
 from tests.clients.person import Message
 from tests.support.media import encoded, picture
-from tests.support.world import PASSWORD
 from tests.xmpp_clients.person import Corrects, Door, Reacts, Uploads, XmppPerson
 
 NICK = "Bob"
@@ -89,7 +88,7 @@ class ChatArchives:
     ) -> None:
         await bob.says(chat, "Do not forget me")
         await alice.hears(address_of(bob), NICK, "Do not forget me")
-        async with type(alice).logs_in(door, alice.name, PASSWORD) as again:
+        async with type(alice).logs_in(door, alice.name) as again:
             await again.scrolls_to(address_of(bob), "Do not forget me")
 
 

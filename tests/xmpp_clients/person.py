@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
+import aiohttp
 import pytest
+
+from tests.support.world import PASSWORD, Site
 
 PATIENCE_SECONDS = 20
 """How long somebody waits for something to be shown."""
@@ -28,6 +31,11 @@ class Door:
     """The plain address of the client API of Matrix."""
     ca: Path
     """The certificate of the authority that vouches for the server."""
+
+    async def registers(self, name: str) -> None:
+        """Make an account."""
+        async with aiohttp.ClientSession() as http:
+            await Site(self.base, http, self.domain).user(name)
 
 
 def is_room(address: str) -> bool:
@@ -53,14 +61,14 @@ class XmppPerson(ABC):
 
     @classmethod
     @asynccontextmanager
-    async def logs_in(cls, door: Door, name: str, password: str) -> AsyncIterator[Self]:
+    async def logs_in(cls, door: Door, name: str) -> AsyncIterator[Self]:
         """Start the client and log in; it is gone afterwards. Skip the test if it is not there; CI has it."""
         missing = cls.missing()
         if missing is not None:
             pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
         person = cls(door, name)
         try:
-            await person._logs_in(password)
+            await person._logs_in(PASSWORD)
             yield person
         finally:
             await person.leaves()

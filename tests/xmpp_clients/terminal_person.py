@@ -20,6 +20,7 @@ class TerminalPerson(XmppPerson, Corrects):
     """Somebody who types commands, and reads what stands on the screen."""
 
     command: str
+    _home: Path | None = None
     _terminal: Terminal | None = None
     _where: str | None = None
     """The room or the person whose window is shown."""
@@ -41,6 +42,7 @@ class TerminalPerson(XmppPerson, Corrects):
     async def leaves(self) -> None:
         if self._terminal is not None:
             await self._terminal.ends()
+        if self._home is not None:
             shutil.rmtree(self._home)
 
     @abstractmethod
@@ -153,7 +155,8 @@ class ProfanityPerson(TerminalPerson, Uploads):
         return ["--account", self.jid]
 
     def _greeting(self) -> str:
-        return f"{self.jid}\\S* logged in successfully"
+        # Only when it knows what the server can does it speak of that, and ask the archive.
+        return "OMEMO: cannot publish crypto materials before they are generated"
 
     def _calls_oneself(self, to: str) -> str:
         return self.name if is_room(to) else "me"
