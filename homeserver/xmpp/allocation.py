@@ -19,3 +19,15 @@ def keep_large_blocks_apart() -> None:
         change = getattr(ctypes.CDLL(None), "mallopt", None)
         if change is not None:
             change(_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def give_back_what_is_free() -> None:
+    """Let the C library of GNU/Linux give the system back what is free, also between blocks that are not.
+
+    Else it keeps what clients took while they logged in, thousands at once: measured with 5,000, 1.6 KiB for each.
+    It takes a millisecond or a few.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -101,6 +101,7 @@ class Connection:
         self._closed = False
         self._writing = False
         self._heard = True
+        self._resting = False
         self._timer = asyncio.get_running_loop().call_later(LOGIN_SECONDS, self._too_slow)
 
     # What happens to the connection
@@ -122,12 +123,16 @@ class Connection:
             self._paused = True
             self.wire.pause()
 
-    def rest(self) -> None:
-        """Let go of what costs memory, if nothing has come since the last call."""
+    def rest(self) -> bool:
+        """Let go of what costs memory, if nothing has come since the last call; return whether that is new."""
         if self._heard:
-            self._heard = False
-        else:
-            self.stream.rest()
+            self._heard = self._resting = False
+            return False
+        if self._resting:
+            return False
+        self._resting = True
+        self.stream.rest()
+        return True
 
     def lost(self) -> None:
         """Take note that the connection is gone. The session stays if it can be resumed."""

@@ -15,7 +15,7 @@ from homeserver.services import Services
 from homeserver.xmpp import avatars, roster, uploads
 from homeserver.xmpp.accounts import Accounts
 from homeserver.xmpp.addresses import Addresses
-from homeserver.xmpp.allocation import keep_large_blocks_apart
+from homeserver.xmpp.allocation import give_back_what_is_free, keep_large_blocks_apart
 from homeserver.xmpp.certificate import Certificate, open_certificate
 from homeserver.xmpp.connection import Welcome
 from homeserver.xmpp.disco import capabilities
@@ -26,8 +26,10 @@ from homeserver.xmpp.websocket import routes_of
 log = structlog.get_logger()
 
 LOOK_AFTER_SECONDS = 3600.0
-REST_AFTER_SECONDS = 10.0
+REST_AFTER_SECONDS = 4.0
 """A connection on which nothing has come for so long (twice at most) lets go of what it can do without."""
+MANY = 500
+"""Connections that have let go, after which it is worth while to give the system back what they had."""
 
 
 class XmppServer:
@@ -97,11 +99,14 @@ class XmppServer:
 
     async def _let_rest(self) -> None:
         """Let connections on which nothing comes cost less."""
+        rested = 0
         while True:
             await self._services.clock.sleep(REST_AFTER_SECONDS)
-            for session in self.accounts.all():
-                if session.connection is not None:
-                    session.connection.rest()
+            connections = [session.connection for session in self.accounts.all()]
+            rested += sum(connection.rest() for connection in connections if connection is not None)
+            if rested >= MANY:
+                rested = 0
+                give_back_what_is_free()
 
     async def _listen(self, certificate: Certificate, place: str, *, direct: bool) -> None:
         try:

@@ -10,6 +10,7 @@ from aiohttp import ClientSession
 from homeserver.checks import port
 from homeserver.config.formats import parse_listen
 from homeserver.xmpp import connection as connections
+from homeserver.xmpp import server as servers
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess
 from tests.support.raw_xmpp import HEADER, STARTTLS, bound, connected, connected_to
@@ -251,3 +252,23 @@ async def test_a_check_knows_the_server_that_runs(tmp_path: Path) -> None:
         http = parse_listen(world.base.removeprefix("http://"))
         assert not (await asyncio.to_thread(port, "xmpp.listen", http)).good
         assert not (await asyncio.to_thread(port, "xmpp.listen_tls", plain)).good
+
+
+async def test_a_client_that_was_quiet_is_answered_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "REST_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(servers, "MANY", 1)
+    given_back = asyncio.Event()
+    give_back = servers.give_back_what_is_free
+
+    def noted() -> None:
+        give_back()
+        given_back.set()
+
+    monkeypatch.setattr(servers, "give_back_what_is_free", noted)
+    async with World.start(f"sqlite:///{tmp_path}/isthmus.db", tmp_path) as world:
+        await world.user("alice")
+        async with bound(world, "alice") as client:
+            for _ in range(3):
+                given_back.clear()
+                await given_back.wait()
+                assert "type='result'" in await client.asks(PING)
