@@ -9,7 +9,7 @@ from typing import Protocol
 from federation.core.xmpp import namespaces
 from federation.core.xmpp.element import Element, serialise
 from federation.core.xmpp.errors import StreamCondition, StreamError
-from federation.core.xmpp.xml import Closed, Completed, Limits, Opened, Parsed, Parser, parse_frame
+from federation.core.xmpp.xml import Closed, Limits, Opened, Parsed, Parser, read_frame
 
 
 class Framing(Protocol):
@@ -97,10 +97,11 @@ class WebSocketFraming:
 
     def feed(self, data: bytes) -> list[Parsed]:
         """Return what a frame holds. Raises `StreamError`."""
-        element = parse_frame(data, self.limits)
+        found = read_frame(data, self.limits)
+        element = found.element
         if element.namespace != namespaces.FRAMING:
             # https://www.rfc-editor.org/rfc/rfc7395#section-3.3.2: <stream:stream/> is not used here.
-            return [Completed(element)]
+            return [found]
         if element.name == "open":
             return [Opened(Element("stream", namespaces.STREAM, element.attributes))]
         if element.name == "close":

@@ -21,6 +21,8 @@ from federation.core.xmpp.jid import Jid, prepare_domain
 from federation.core.xmpp.stanza import IQ, error, is_stanza, result
 from federation.core.xmpp.xml import AFTER_LOGIN, Closed, Completed, Limits, Opened, Parsed
 
+LARGE = 100
+"""Elements of a stanza that counts for more than one of those that wait."""
 MOST_ATTEMPTS = 5
 """Wrong passwords on one stream: https://www.rfc-editor.org/rfc/rfc6120#section-6.4.5."""
 MOST_FAILURES = 16
@@ -246,8 +248,9 @@ class Stream:
 
     @property
     def backlog(self) -> int:
-        """How much the client has sent that waits for the application."""
-        return len(self._waiting)
+        """How many stanzas the client has sent that wait for the application; large ones count for several."""
+        elements = sum(each.elements for each in self._waiting if isinstance(each, Completed))
+        return max(len(self._waiting), elements // LARGE)
 
     def take_output(self) -> list[str]:
         """Return what is to be sent: texts that may be joined for TCP, and are a frame each for WebSocket."""

@@ -6,7 +6,7 @@ bounded, too: a tag has at most `tag_bytes`.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 from xml.parsers import expat
@@ -16,6 +16,8 @@ from federation.core.xmpp.element import Child, Element
 from federation.core.xmpp.errors import StreamCondition, StreamError
 
 _PIECE = 2048
+TOGETHER = 4
+"""As many times the elements of one stanza may come in one piece."""
 # A start tag that is known to be well-formed.
 _tag = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""").match
 _SEPARATOR = "\f"  # XML cannot hold it
@@ -59,6 +61,8 @@ class Completed:
     """A whole element on the first level of the stream."""
 
     element: Element
+    elements: int = field(default=1, compare=False)
+    """How many it is, with all that is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Parser:
         self.limits = limits
         self._found: list[Parsed] = []
         self._open: list[Element] = []
-        self._elements = 0
+        self._elements = self._together = 0
         self._repeated = 0
         """Characters of namespaces in the stanza, each time that one is to be written when it is passed on."""
         self._fed = 0
@@ -138,13 +142,13 @@ class Parser:
                 raise self._fail(StreamCondition.POLICY_VIOLATION, "the stanza is too large")
             if self._fed - self._expat.CurrentByteIndex > self.limits.tag_bytes:
                 raise self._fail(StreamCondition.POLICY_VIOLATION, "a tag is too large")
-            if len(self._found) > self.limits.elements:
+            if len(self._found) > self.limits.elements or self._together > TOGETHER * self.limits.elements:
                 raise self._fail(StreamCondition.POLICY_VIOLATION, "too much comes at once")
         return self.rest()
 
     def rest(self) -> list[Parsed]:
         """Return what was complete and has not been returned."""
-        found, self._found = self._found, []
+        found, self._found, self._together = self._found, [], 0
         return found
 
     def _parse(self, piece: bytes) -> None:
@@ -195,7 +199,8 @@ class Parser:
         if len(element.children) > 1:
             element.children = _joined(element.children)
         if len(self._open) == 1:
-            self._found.append(Completed(element))
+            self._found.append(Completed(element, self._elements))
+            self._together += self._elements
             self._finished()
         elif not self._open:
             self._found.append(Closed())
@@ -226,7 +231,12 @@ class Parser:
 
 
 def parse_frame(data: bytes, limits: Limits) -> Element:
-    """Return the one element that a WebSocket frame holds. Raises `StreamError`.
+    """Return the one element that some bytes hold. Raises `StreamError`."""
+    return read_frame(data, limits).element
+
+
+def read_frame(data: bytes, limits: Limits) -> Completed:
+    """Return what a WebSocket frame holds, one element. Raises `StreamError`.
 
     https://www.rfc-editor.org/rfc/rfc7395#section-3.3.3
     """
@@ -235,7 +245,7 @@ def parse_frame(data: bytes, limits: Limits) -> Element:
     whole = parser.feed(data)
     if len(whole) != 1 or not isinstance(whole[0], Completed):
         raise StreamError(StreamCondition.NOT_WELL_FORMED, "a frame must hold one whole element")
-    return whole[0].element
+    return whole[0]
 
 
 def _element(name: str, attributes: dict[str, str], parent: Element | None) -> Element:

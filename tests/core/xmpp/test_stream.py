@@ -287,6 +287,10 @@ def test_a_bound_stream_carries_stanzas_and_extensions() -> None:
     assert talk.answers() == "<message/>"
     talk.stream.receive(b"<message/><a xmlns='urn:xmpp:sm:3' h='1'/><presence/><a xmlns='urn:xmpp:sm:3' h='2'/> ")
     assert [each.get("h") for each in talk.stream.pull(SM, "a")] == ["1", "2"]
+    assert talk.stream.backlog == 2
+    talk.stream.receive(b"<x xmlns='urn:xmpp:sm:3'>" + b"<y/>" * 999 + b"</x>")
+    assert talk.stream.backlog == 10
+    assert len(talk.stream.pull(SM, "x")) == 1
     assert talk.stream.pull(SM, "a") == []
     assert talk.sends("") == [Received(Element("message")), Received(Element("presence"))]
     talk.stream.rest()

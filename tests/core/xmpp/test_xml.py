@@ -113,6 +113,16 @@ def test_a_short_prefix_does_not_make_a_short_stanza_a_long_one(inside: bytes) -
         assert parser.feed(b"<x xmlns='" + namespace + b"'>" + b"<b/>" * 100 + b"</x>") != []
 
 
+def test_large_stanzas_that_come_in_one_piece_are_bounded_together() -> None:
+    large = b"<x>" + b"<a/>" * 4000 + b"</x>"
+    parser = opened()
+    for _ in range(10):
+        assert len(parser.feed(large * 4)) == 4
+    with pytest.raises(StreamError) as caught:
+        parser.feed(large * 5)
+    assert caught.value.condition is StreamCondition.POLICY_VIOLATION
+
+
 def test_what_was_complete_before_an_error_is_not_lost() -> None:
     parser = opened()
     with pytest.raises(StreamError):
