@@ -115,6 +115,8 @@ class Hub:
         self._chats = chats
         self._services = chats.services
         self._pictures = chats.accounts.kept(Pictures)
+        self._telling = False
+        """Whether somebody is about to tell what is new."""
         self._awaited: set[tuple[UserID | None, str | None]] = set()
         """Whose pictures are being looked for, and where; None is the room."""
 
@@ -298,13 +300,17 @@ class Hub:
         """Tell everything up to a position that was not told yet, or leave it to whoever is telling already."""
         self._wanted = max(self._wanted, until)
         # Hundreds are woken by each message, and one of them tells it to all: the others do not wait for that.
-        if self.position < self._wanted and not self.lock.locked():
+        if self.position < self._wanted and not self.lock.locked() and not self._telling:
             # In a task of its own, since whoever is woken may go before all are told.
+            self._telling = True
             await asyncio.shield(self._chats.accounts.soon(self._tell_all()))
 
     async def _tell_all(self) -> None:
-        async with self.lock:
-            await self._tell_wanted()
+        try:
+            async with self.lock:
+                await self._tell_wanted()
+        finally:
+            self._telling = False
 
     async def _tell_wanted(self) -> None:
         """Tell what was left to whoever has the lock, before it is given back."""

@@ -300,6 +300,37 @@ async def test_presence_alone_does_not_end_the_session_of_a_client_that_is_away(
             assert re.findall("<status>(.*?)</status>", await back.hears("<status>29</status>")) == ["29"]
 
 
+async def test_who_tells_the_others_what_is_new_may_go_meanwhile(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await shared_world.user("talks")
+    await owner.creates_room(preset="public_chat", room_alias_name="relay")
+    for name in ("goes", "stays"):
+        await shared_world.user(name)
+    async with bound(shared_world, "goes") as one, bound(shared_world, "stays") as other:
+        for client, name in ((one, "goes"), (other, "stays")):
+            join = "<x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x>"
+            await client.says(f"<presence to='relay@rooms.hs1/{name}'>{join}</presence>")
+            await client.hears("<subject.*?</message>")
+        assert shared_world.app.xmpp is not None
+        hub = shared_world.app.xmpp.accounts.kept(Occupancies)._hubs["relay"]
+        catch_up, began, go_on = hub._catch_up_some, asyncio.Event(), asyncio.Event()
+
+        async def slow(until: int) -> None:
+            began.set()
+            await go_on.wait()
+            await catch_up(until)
+
+        monkeypatch.setattr(hub, "_catch_up_some", slow)
+        (session,) = sessions(shared_world, "goes")
+        (room_id,) = ok(await owner.get("/joined_rooms"))["joined_rooms"]
+        await owner.says(room_id, "to whoever stays")
+        await began.wait()
+        session.end()
+        go_on.set()
+        await other.hears("to whoever stays")
+
+
 async def test_lists_that_two_clients_change_at_once_hold_what_both_have_said(shared_world: World) -> None:
     both = await shared_world.user("both")
     names = [f"new{number}" for number in range(6)]
