@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from federation.core.errors import InvalidIdentifier
-from federation.core.events.content import Membership
+from federation.core.events.content import HistoryVisibility, Membership, history_visibility_of
 from federation.core.ids import EventID, UserID, parse_room_id
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.errors import StanzaCondition, StanzaError
@@ -414,7 +414,7 @@ class Hub:
         """Return an event as a message in the room, None for one that is not shown."""
         parts = show(
             event, around, in_room=True, link=self._chats.link, address=lambda of: str(self.address(of.sender)),
-            archived=True,
+            archived=True, quoting=self._quotes,
         )  # fmt: skip
         if parts is None:
             return None
@@ -423,6 +423,12 @@ class Hub:
         if not by_room:
             stanza.add(*ids_of_sender(event, around))
         return stanza.add(Element("stanza-id", STANZA_ID, {"by": str(self.jid), "id": event.event_id}))
+
+    @property
+    def _quotes(self) -> bool:
+        """Whether what was said may be quoted: not where those who have come later do not read it."""
+        visibility = history_visibility_of(self.facts.view.content("m.room.history_visibility"))
+        return visibility in (HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE)
 
     @property
     def _tells_readers(self) -> bool:

@@ -142,11 +142,14 @@ def ids_of_sender(event: Event, around: Around) -> list[Element]:
 
 def show(
     event: Event, around: Around, *, in_room: bool, link: LinkOf, address: Callable[[Event], str | None],
-    archived: bool = False,
+    archived: bool = False, quoting: bool = True,
 ) -> list[Element] | None:  # fmt: skip
-    """Return what the stanza of an event holds, None if it is not shown. `address` says who sent an event."""
+    """Return what the stanza of an event holds, None if it is not shown. `address` says who sent an event.
+
+    With `quoting`, an answer quotes what it answers, for clients that know no answers.
+    """
     try:
-        return _parts(event, around, in_room, link, address, archived)
+        return _parts(event, around, in_room, link, address, archived, quoting)
     except Exception:
         # One event that nobody has foreseen must not close a room's history, or keep the next ones from being told.
         log.exception("xmpp_event_not_shown", event_id=event.event_id)
@@ -154,8 +157,9 @@ def show(
 
 
 def _parts(
-    event: Event, around: Around, in_room: bool, link: LinkOf, address: Callable[[Event], str | None], archived: bool
-) -> list[Element] | None:
+    event: Event, around: Around, in_room: bool, link: LinkOf, address: Callable[[Event], str | None], archived: bool,
+    quoting: bool,
+) -> list[Element] | None:  # fmt: skip
     if event.redacted_by is not None and event.type != REDACTION:
         # Its redaction tells of it; the archive has what is left.
         return _tombstone(event, around, address) if archived and event.type in _MESSAGES else None
@@ -164,7 +168,7 @@ def _parts(
     # A file goes with the message, whichever version of it has it.
     holder = about if is_edit and about is not None else event
     shown = Shown(
-        lambda mxc, name: link(mxc, name, holder), in_room, _reference(around, address), around.reactions,
+        lambda mxc, name: link(mxc, name, holder), in_room, _reference(around, address, quoting), around.reactions,
         None if is_edit else event.thread_root,
     )  # fmt: skip
     if event.type == REDACTION:
@@ -241,12 +245,12 @@ def _reason(redaction: Event) -> str | None:
     return reason if isinstance(reason, str) and reason else None
 
 
-def _reference(around: Around, address: Callable[[Event], str | None]) -> Reference | None:
+def _reference(around: Around, address: Callable[[Event], str | None], quoting: bool) -> Reference | None:
     about = around.about
     if about is None:
         return None
     content: Mapping[str, object] = about.content
-    body = translate.body_of(content) if about.type == "m.room.message" else None
+    body = translate.body_of(content) if quoting and about.type == "m.room.message" else None
     return Reference(about.event_id, around.about_id, address(about), body or None, about.sender)
 
 

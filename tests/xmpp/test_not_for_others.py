@@ -135,9 +135,10 @@ async def test_a_small_page_is_found_at_once_where_much_is_hidden(
     state = [{"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}]
     room_id = await owner.creates_room(preset="public_chat", room_alias_name="veiled", initial_state=state)
     for number in range(12):
-        await owner.says(room_id, f"hidden {number}")
+        hidden = await owner.says(room_id, f"hidden {number}")
     await late.joins(room_id)
-    await owner.says(room_id, "shown")
+    # What it answers is not told by way of the answer.
+    await owner.says(room_id, "shown", **{"m.relates_to": {"m.in_reply_to": {"event_id": hidden}}})
     monkeypatch.setattr(past, "BATCH", 10)
     looks = []
     look = chat_archive.page
