@@ -24,8 +24,10 @@ from homeserver.xmpp import direct, past
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.deliveries import direct_stanza
+from homeserver.xmpp.hub import Hub
 from homeserver.xmpp.nicks import usual_nick
-from homeserver.xmpp.occupancy import MUC_USER, Hub, Occupancies
+from homeserver.xmpp.occupancy import Occupancies
+from homeserver.xmpp.occupants import MUC_USER
 from homeserver.xmpp.past import Span
 from homeserver.xmpp.room_facts import load
 from homeserver.xmpp.router import Handler, Key, Kind

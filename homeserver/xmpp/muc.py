@@ -28,8 +28,9 @@ from homeserver.xmpp import displayed, invites, muc_register
 from homeserver.xmpp.acting import Scene, perform
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
+from homeserver.xmpp.hub import MUC, Hub
 from homeserver.xmpp.nicks import occupant_id
-from homeserver.xmpp.occupancy import MUC, Hub, Occupancies
+from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.past import Span
 from homeserver.xmpp.reading import Displayed, Say, Types, acts
 from homeserver.xmpp.router import Handler, Key, Kind

@@ -14,8 +14,10 @@ from homeserver.xmpp import archive, room_facts
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.disco import INFO, ITEMS, feature_elements, form
+from homeserver.xmpp.hub import MUC, STANZA_ID
 from homeserver.xmpp.nicks import Nicks, usual_nick
-from homeserver.xmpp.occupancy import MUC, OCCUPANT_ID, STANZA_ID, Occupancies
+from homeserver.xmpp.occupancy import Occupancies
+from homeserver.xmpp.occupants import OCCUPANT_ID
 from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.router import Handler, Key, Kind

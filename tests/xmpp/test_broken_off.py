@@ -17,8 +17,9 @@ from homeserver.http.tls import ShownCertificate
 from homeserver.xmpp import invites, past, presence, unacknowledged
 from homeserver.xmpp import session as sessions_module
 from homeserver.xmpp.certificate import Certificate
+from homeserver.xmpp.hub import Hub
 from homeserver.xmpp.listener import TcpWire
-from homeserver.xmpp.occupancy import Hub, Occupancies
+from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.session import Session
 from homeserver.xmpp.x509 import end_point_of
 from tests.support.certificates import Authority

@@ -7,8 +7,9 @@ from slixmpp.exceptions import IqError
 
 from homeserver.model.events import Event
 from homeserver.storage import chat_archive
-from homeserver.xmpp import occupancy, past, translate
-from homeserver.xmpp.occupancy import Hub, Occupancies
+from homeserver.xmpp import occupants, past, translate
+from homeserver.xmpp.hub import Hub
+from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.surroundings import Around
 from tests.support.talker import talker
 from tests.support.world import User, World, ok, q
@@ -231,8 +232,8 @@ async def test_a_history_with_an_event_that_cannot_be_shown_is_read_all_the_same
 async def test_of_a_large_room_not_everybody_is_shown_whose_standing_changes(
     shared_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(occupancy, "MOST_SHOWN", 1)
-    monkeypatch.setattr(occupancy, "LATELY", 0)
+    monkeypatch.setattr(occupants, "MOST_SHOWN", 1)
+    monkeypatch.setattr(occupants, "LATELY", 0)
     owner = await shared_world.user("leader")
     quiet: User = await shared_world.user("quiet")
     trusted: User = await shared_world.user("trusted")

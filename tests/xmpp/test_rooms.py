@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from slixmpp.exceptions import IqError
 
-from homeserver.xmpp import occupancy
+from homeserver.xmpp import occupants
 from tests.support.clock import MovableClock
 from tests.support.talker import codes, ephemeral, event_of, hears, item, talker
 from tests.support.world import User, World, ok, q
@@ -333,10 +333,10 @@ async def test_a_room_that_is_replaced_says_where_it_goes_on(world: World, bob: 
 async def test_of_a_large_room_those_are_shown_who_speak(
     world: World, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(occupancy, "MOST_SHOWN", 2)
+    monkeypatch.setattr(occupants, "MOST_SHOWN", 2)
     room_id = await public_room(bob)
     quiet, later = await world.user("quiet"), await world.user("later")
-    monkeypatch.setattr(occupancy, "LATELY", 1)
+    monkeypatch.setattr(occupants, "LATELY", 1)
     await quiet.joins(room_id)
     await later.joins(room_id)
     await bob.says(room_id, "the newest event")

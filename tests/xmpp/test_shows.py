@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from slixmpp.xmlstream import StanzaBase
 
-from homeserver.xmpp import occupancy
+from homeserver.xmpp import occupants
 from tests.support.talker import talker
 from tests.support.world import World, ok, q
 
@@ -59,7 +59,7 @@ async def test_what_xmpp_clients_say_is_shown_in_rooms(shared_world: World) -> N
 
 
 async def test_in_large_rooms_nobody_hears_of_it(shared_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(occupancy, "MOST_WATCHED", 1)
+    monkeypatch.setattr(occupants, "MOST_WATCHED", 1)
     emil = await shared_world.user("emil")
     await shared_world.user("fay")
     room_id = await emil.creates_room(preset="public_chat", room_alias_name="arena")
