@@ -2,8 +2,8 @@
 
 BIN := .venv/bin
 ARGS ?=
-# Tests wait much of their time: for other processes, and for the disk.
-WORKERS = $(shell expr 2 \* $$(nproc))
+# Tests wait for a part of their time: for other processes, and for the disk.
+WORKERS = $(shell expr 3 \* $$(nproc) / 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help run one two law test check bench soak format docs coverage clean

@@ -34,25 +34,26 @@ SQLite shows for all of them; PostgreSQL is asked the first and the last, but fo
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the cases in between of doors on PostgreSQL."""
+    """Leave out on PostgreSQL what SQLite shows as well."""
+    left_out: set[pytest.Item] = set()
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if _is_case_of_a_door(item):
+        if not (isinstance(item, pytest.Function) and hasattr(item, "callspec")):
+            continue
+        if "postgresql" not in item.callspec.params.values():
+            continue
+        if item.get_closest_marker("sqlite_enough") is not None:
+            left_out.add(item)
+        elif _comes_in_by_a_door(item) and item.get_closest_marker("every_database") is None:
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    left_out = {item for several in cases.values() for item in several[1:-1]}
+    left_out.update(item for several in cases.values() for item in several[1:-1])
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
 
 
-def _is_case_of_a_door(item: pytest.Item) -> bool:
-    return (
-        isinstance(item, pytest.Function)
-        and hasattr(item, "callspec")
-        and "postgresql" in item.callspec.params.values()
-        and item.path.relative_to(Path(__file__).parent).parts[0] in DOORS
-        and item.get_closest_marker("every_database") is None
-    )
+def _comes_in_by_a_door(item: pytest.Item) -> bool:
+    return item.path.relative_to(Path(__file__).parent).parts[0] in DOORS
 
 
 def pytest_sessionfinish() -> None:

@@ -164,7 +164,7 @@ async def test_who_waits_for_news_is_answered_at_once_when_the_server_stops(serv
         assert not done
         began = time.monotonic()
         assert await server.stops() == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         for answer in await asyncio.gather(*waiting):
             assert "next_batch" in answer
 

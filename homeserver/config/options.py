@@ -4,9 +4,10 @@ A section is a frozen dataclass whose fields are made by `option`. From the same
 loader (`reading.py`), the example file, the manual page and the JSON schema (`rendering.py`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
@@ -119,14 +120,16 @@ def section(kind: type[T], sentence: str) -> T:
     return field(default_factory=kind, metadata={"section": sentence})
 
 
-def sections_of(config: type) -> Iterator[Section]:
-    """Yield the sections of a configuration class in the order of their declaration, the top level first."""
+@cache
+def sections_of(config: type) -> Sequence[Section]:
+    """Return the sections of a configuration class in the order of their declaration, the top level first."""
     hints = get_type_hints(config)
-    yield Section("", "", tuple(_options(config, ())))
+    sections = [Section("", "", tuple(_options(config, ())))]
     for each in fields(config):
         if "section" in each.metadata:
             options = tuple(_options(hints[each.name], (each.name,)))
-            yield Section(each.name, each.metadata["section"], options)
+            sections.append(Section(each.name, each.metadata["section"], options))
+    return sections
 
 
 def _options(kind: type, prefix: tuple[str, ...]) -> Iterator[Option]:

@@ -41,6 +41,7 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
         yield started
 
 
+@pytest.mark.sqlite_enough
 async def test_nothing_is_told_without_a_good_token(world: World) -> None:
     attacker = await Attacker.prepare(world)
     for endpoint in ENDPOINTS:
@@ -58,6 +59,7 @@ async def test_nothing_is_told_without_a_good_token(world: World) -> None:
     await attacker.check_unchanged()
 
 
+@pytest.mark.sqlite_enough
 async def test_other_methods_and_paths_are_not_recognised(world: World) -> None:
     attacker = await Attacker.prepare(world)
     router = Router(client_api.ROUTES + admin_api.ROUTES)
@@ -76,6 +78,7 @@ async def test_other_methods_and_paths_are_not_recognised(world: World) -> None:
     await attacker.check_unchanged()
 
 
+@pytest.mark.sqlite_enough
 @pytest.mark.parametrize("half", [0, 1])
 async def test_bodies_that_are_no_good_json_are_refused(world: World, half: int) -> None:
     for endpoint in WITH_BODY[half::2]:
@@ -101,6 +104,7 @@ async def test_bodies_that_are_no_good_json_are_refused(world: World, half: int)
             await attacker.send(endpoint, "nothing", raw=b"")
 
 
+@pytest.mark.sqlite_enough
 @pytest.mark.parametrize("half", [0, 1])
 async def test_a_field_of_a_wrong_type_is_named(world: World, half: int) -> None:
     for endpoint in WITH_BODY[half::2]:
@@ -205,6 +209,7 @@ async def test_other_bodies_of_any_shape_are_taken_or_refused(world: World) -> N
                         await attacker.send(endpoint, f"{part}.{inner}={value!r:.80}", raw=body)
 
 
+@pytest.mark.sqlite_enough
 async def test_parameters_of_queries_are_taken_or_refused(world: World) -> None:
     attacker = await Attacker.prepare(world)
     for endpoint in ENDPOINTS:

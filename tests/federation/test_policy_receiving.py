@@ -248,7 +248,7 @@ async def test_many_events_for_one_that_never_answers_are_done_with_soon(
     events = [says(shared, f"{number}") for number in range(50)]
     began = time.monotonic()
     assert await shared.sends(*events) == {event.event_id: {} for event in events}
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert len(watch.asked) <= asking.OF_ONE_WRITE
     assert await is_soft_failed(shared, events[-1])
 

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from federation.core.events.pdu import Pdu
 from federation.core.ids import EventID, ServerName
 from federation.core.room_versions import ROOM_VERSIONS
@@ -68,6 +70,7 @@ async def test_a_message_gets_to_a_server_in_the_room_and_only_while_it_is_there
     await until(lambda: not outgoing(ours).queues)
 
 
+@pytest.mark.sqlite_enough
 async def test_a_thousand_events_in_twenty_rooms_get_to_a_server_that_was_away(ours: World, peer: Peer) -> None:
     alice = await ours.user("alice")
     rooms = [await shared_room(alice, peer) for _ in range(20)]
@@ -80,7 +83,7 @@ async def test_a_thousand_events_in_twenty_rooms_get_to_a_server_that_was_away(o
     began = time.monotonic()
     ok(await peer.request("GET", ours.name, "/_matrix/federation/v1/publicRooms"))
     await until(lambda: len(ids(peer, sent)) == 1000)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     for room in rooms:
         bodies = [pdu["content"]["body"] for pdu in peer.pdus if pdu["room_id"] == room and "body" in pdu["content"]]
         assert bodies == [str(number) for number in range(50)]

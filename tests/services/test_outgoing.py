@@ -297,7 +297,7 @@ async def test_a_thousand_events_in_twenty_rooms_get_in_order_to_a_server_that_w
     began = time.monotonic()
     await server.heard(B)
     await until(delivered(server, B, "first", *[str(number) for number in range(1000)]))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert len(server.others.seen) <= 2 * 22 + 20
 
 

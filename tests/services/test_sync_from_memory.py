@@ -231,7 +231,7 @@ async def test_what_memory_answers_is_what_the_database_would(world: World, witn
     await house.settle()
     for device in house.devices:
         await house.sync(device)
-    for _ in range(120):
+    for _ in range(70):
         for _ in range(house.chance.choice([1, 1, 2, 4])):
             await house.act()
         for device in house.chance.sample(house.devices, 4):

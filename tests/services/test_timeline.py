@@ -143,7 +143,7 @@ async def _in_a_world(database: str, play: Callable[[World], Awaitable[None]]) -
 
 @pytest.mark.parametrize("database", DATABASES)
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(version=st.sampled_from(VERSIONS), actions=ACTIONS)
 def test_whatever_people_do_every_event_passes_the_checks_on_receipt(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from federation.core.xmpp import sasl
 from tests.support.world import PASSWORD, World
 
-SECONDS = 15.0
+SECONDS = 30.0
 HEADER = (
     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
     "to='hs1' version='1.0'>"

@@ -15,7 +15,7 @@ from slixmpp.xmlstream import ET, StanzaBase
 
 from tests.support.world import PASSWORD, User, World
 
-SECONDS = 10.0
+SECONDS = 30.0
 MUC = "http://jabber.org/protocol/muc"
 PLUGINS = ("xep_0030", "xep_0045", "xep_0059", "xep_0085", "xep_0198", "xep_0199", "xep_0249", "xep_0280", "xep_0313")
 

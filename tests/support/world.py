@@ -17,6 +17,7 @@ from federation.core.signing import SigningKey
 from homeserver.app import Application, build
 from homeserver.clock import Clock
 from homeserver.config import load
+from homeserver.services import passwords
 from homeserver.storage.database import open_database
 from homeserver.storage.migrations import runner
 from homeserver.storage.schema import metadata
@@ -56,6 +57,13 @@ async def _make(url: str) -> str:
     await runner.prepare(database)
     await database.close()
     return name
+
+
+_self_signed: dict[str, list[bytes]] = {}
+"""The certificates and keys for XMPP that servers have made, by server name: to take them again saves the making."""
+
+# To derive keys for SCRAM so often that it takes long is no part of what tests show.
+passwords.SCRAM_ITERATIONS.update(dict.fromkeys(passwords.SCRAM_ITERATIONS, 64))
 
 
 async def _empty(url: str) -> None:
@@ -152,6 +160,11 @@ class World(Site):
         key = directory / "signing.key"
         if not key.exists():
             key.write_text(SigningKey.generate("test").serialise() + "\n")
+        server_name = options.get("SERVER_NAME", SERVER_NAME)
+        self_signed = [directory / f"xmpp-self-signed.{kind}" for kind in ("pem", "key")]
+        if server_name in _self_signed and not self_signed[0].exists():
+            for file, content in zip(self_signed, _self_signed[server_name], strict=True):
+                file.write_bytes(content)
         environ = {
             "ISTHMUS_SERVER_NAME": SERVER_NAME,
             "ISTHMUS_DATABASE__URL": database_url,
@@ -167,6 +180,8 @@ class World(Site):
         }
         app = await build(load(None, environ), clock=clock)
         address, *_ = await app.start()
+        if self_signed[0].exists():
+            _self_signed[server_name] = [file.read_bytes() for file in self_signed]
         try:
             async with aiohttp.ClientSession() as http:
                 yield cls(f"http://{address}", http, environ["ISTHMUS_SERVER_NAME"], app, environ)
