@@ -17,8 +17,11 @@ def default_logging() -> Iterator[None]:
     """Put logging back as it was."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    configured = structlog.get_config()
     yield
+    # Not structlog's defaults: those draw the locals of each frame of an exception, which takes seconds.
     structlog.reset_defaults()
+    structlog.configure(**configured)
     root.handlers[:] = handlers
     root.setLevel(level)
 

@@ -88,6 +88,7 @@ async def has(user: User, room: str, wanted: list[str]) -> None:
     assert await asking(lambda: reads_back(user, room), lambda seen: len(seen) >= len(wanted), SOON_SECONDS) == wanted
 
 
+@pytest.mark.sqlite_enough
 @pytest.mark.parametrize("absent", ["joiner", "creator"])
 @pytest.mark.parametrize("kind", DATABASES)
 async def test_who_was_down_has_a_thousand_events_soon(
