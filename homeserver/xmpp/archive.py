@@ -24,6 +24,7 @@ from homeserver.xmpp import direct, past
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.deliveries import direct_stanza
+from homeserver.xmpp.forms import FORMS, values_of
 from homeserver.xmpp.hub import Hub
 from homeserver.xmpp.nicks import usual_nick
 from homeserver.xmpp.occupancy import Occupancies
@@ -32,12 +33,11 @@ from homeserver.xmpp.past import Span
 from homeserver.xmpp.room_facts import load
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.surroundings import Around, gather, stamp
+from homeserver.xmpp.surroundings import STANZA_ID, Around, gather, stamp
 
 MAM = "urn:xmpp:mam:2"
 EXTENDED = "urn:xmpp:mam:2#extended"
 RSM = "http://jabber.org/protocol/rsm"
-FORMS = "jabber:x:data"
 FORWARD = "urn:xmpp:forward:0"
 ROOM_FEATURES = (MAM, EXTENDED)
 USUAL_PAGE = 50
@@ -248,10 +248,7 @@ def _send(
 
 def _parse(query: Element) -> _Query:
     """Return what is asked. Raises `StanzaError` for what makes no sense."""
-    form = query.find("x", FORMS)
-    values: dict[str, list[str]] = {}
-    for field in form.find_all("field") if form is not None else ():
-        values[field.get("var") or ""] = [value.text for value in field.find_all("value")]
+    values = values_of(query.find("x", FORMS))
     unknown = values.keys() - {name for name, _ in _FIELDS}
     if unknown:
         # https://xmpp.org/extensions/xep-0313.html#query-form: rather an error than another answer.
@@ -291,7 +288,7 @@ def _moment(text: str | None) -> int | None:
 FEATURES: dict[Place, tuple[str, ...]] = {
     # Profanity looks for it at the server's own address only.
     Place.SERVER: (MAM, EXTENDED),
-    Place.ACCOUNT: (MAM, EXTENDED, "urn:xmpp:sid:0"),
+    Place.ACCOUNT: (MAM, EXTENDED, STANZA_ID),
 }
 HANDLERS: dict[Key, Handler] = {
     (Place.ACCOUNT, Kind.GET, MAM, "query"): fields,

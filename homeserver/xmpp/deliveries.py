@@ -22,10 +22,9 @@ from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.read_up_to import Marker, markers
 from homeserver.xmpp.reading import CHAT_STATES, RECEIPTS
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.surroundings import KINDS, Around, gather, ids_of_sender, show, takes_message
+from homeserver.xmpp.surroundings import KINDS, Around, gather, ids_of_sender, known_by, show, takes_message
 from homeserver.xmpp.translate import MARKERS
 
-STANZA_ID = "urn:xmpp:sid:0"
 MOST_EVENTS = 1000
 """Events of one room that are told at once; of more, the archive has the others."""
 
@@ -176,7 +175,7 @@ def direct_stanza(
         stanza.add(Element("request", RECEIPTS))
     if speaker is event:
         stanza.add(*ids_of_sender(event, around))
-    return stanza.add(Element("stanza-id", STANZA_ID, {"by": str(own), "id": event.event_id}))
+    return stanza.add(known_by(own, event.event_id))
 
 
 def _is_shown(event: Event, until: int) -> bool:

@@ -15,13 +15,13 @@ from federation.core.xmpp.jid import Jid
 from federation.core.xmpp.stanza import payload_of, result
 from homeserver.config.schema import Support
 from homeserver.xmpp.addresses import Addresses, Place
+from homeserver.xmpp.forms import FORMS, begun
 from homeserver.xmpp.router import Handler, Identity, Key, Kind, Router
 from homeserver.xmpp.session import Session
 
 INFO = "http://jabber.org/protocol/disco#info"
 ITEMS = "http://jabber.org/protocol/disco#items"
 CAPS = "http://jabber.org/protocol/caps"
-FORMS = "jabber:x:data"
 CONTACTS = "http://jabber.org/network/serverinfo"
 """https://xmpp.org/extensions/xep-0157.html"""
 SOFTWARE = "https://isthmus.example/"
@@ -82,9 +82,7 @@ def capabilities(router: Router, support: Support) -> Element:
 
 def form(kind: str, fields: Iterable[tuple[str, Sequence[str]]], *, type_: str = "result") -> Element:
     """Return a data form with values only: https://xmpp.org/extensions/xep-0128.html."""
-    made = Element("x", FORMS, {"type": type_})
-    hidden = Element("field", FORMS, {"var": "FORM_TYPE", "type": "hidden"}, Element("value", FORMS, {}, kind))
-    made.add(hidden)
+    made = begun(type_, kind)
     for name, values in fields:
         made.add(Element("field", FORMS, {"var": name}, *(Element("value", FORMS, {}, value) for value in values)))
     return made

@@ -28,10 +28,9 @@ from homeserver.xmpp.eventing import EVENT, event, send
 from homeserver.xmpp.interests import Interests
 from homeserver.xmpp.read_up_to import markers
 from homeserver.xmpp.session import Session
-from homeserver.xmpp.surroundings import SAID
+from homeserver.xmpp.surroundings import SAID, STANZA_ID, known_by
 
 NODE = "urn:xmpp:mds:displayed:0"
-STANZA_ID = "urn:xmpp:sid:0"
 FEATURES = ("urn:xmpp:mds:server-assist:0",)
 MOST_CHATS = 1000
 """Chats that are told of, those that were read last."""
@@ -130,11 +129,10 @@ async def _items(session: Session, after: int) -> list[tuple[str, Element]]:
     items = []
     for each in found:
         if each.peer is not None:
-            name, by = str(chats.addresses.of_user(each.peer)), str(session.jid.bare)
+            of, by = chats.addresses.of_user(each.peer), session.jid.bare
         else:
-            name = by = str(jids[each.room])
-        stanza_id = Element("stanza-id", STANZA_ID, {"by": by, "id": each.event_id})
-        items.append((name, Element("displayed", NODE, None, stanza_id)))
+            of = by = jids[each.room]
+        items.append((str(of), Element("displayed", NODE, None, known_by(by, each.event_id))))
     return items
 
 

@@ -33,13 +33,12 @@ from homeserver.xmpp.reading import CHAT_STATES
 from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.session import Session
 from homeserver.xmpp.successions import TOMBSTONE
-from homeserver.xmpp.surroundings import KINDS, Around, gather, ids_of_sender, show, spoken_by_room
+from homeserver.xmpp.surroundings import KINDS, Around, gather, ids_of_sender, known_by, show, spoken_by_room
 from homeserver.xmpp.translate import MARKERS
 
 log = structlog.get_logger()
 
 MUC = "http://jabber.org/protocol/muc"
-STANZA_ID = "urn:xmpp:sid:0"
 MOST_READERS = 50
 """Members of a room in which is told who has read what, and who types."""
 MOST_EVENTS = 1000
@@ -253,7 +252,7 @@ class Hub(Occupants):
         elif event.type == "m.room.topic":
             subject = Element("subject", "jabber:client", None, self.facts.view.topic or "")
             stanza = self._groupchat(event.sender, event.event_id, [subject])
-            stanza.add(Element("stanza-id", STANZA_ID, {"by": str(self.jid), "id": event.event_id}))
+            stanza.add(known_by(self.jid, event.event_id))
             self.broadcast(stanza, event.sender)
         elif event.type in _CONFIGURATION:
             # https://xmpp.org/extensions/xep-0045.html#roomconfig-notify
@@ -350,7 +349,7 @@ class Hub(Occupants):
         stanza = self._groupchat(None if by_room else around.speaker(event).sender, around.stanza_id, parts)
         if not by_room:
             stanza.add(*ids_of_sender(event, around))
-        return stanza.add(Element("stanza-id", STANZA_ID, {"by": str(self.jid), "id": event.event_id}))
+        return stanza.add(known_by(self.jid, event.event_id))
 
     def _groupchat(self, user_id: UserID | None, stanza_id: str | None, parts: Iterable[Element]) -> Element:
         sender = self.jid if user_id is None else self.address(user_id)

@@ -2,7 +2,7 @@
 
 from federation.core.xmpp.element import Element
 from federation.core.xmpp.jid import Jid
-from homeserver.xmpp.disco import FORMS
+from homeserver.xmpp.forms import FORMS, begun
 
 FORM = "http://jabber.org/protocol/muc#register"
 REASON, WHO, ALLOW = "muc#register_faqentry", "muc#register_jid", "muc#register_allow"
@@ -26,9 +26,7 @@ def request(room: Jid, who: Jid, nick: str, reason: str | None) -> Element:
 
 def registration_form(kind: str, fields: list[tuple[str, str, str, str]]) -> Element:
     """Return a form of this kind, with name, type, label and value of each field."""
-    made = Element("x", FORMS, {"type": kind}, Element("title", FORMS, None, "To be let in"))
-    hidden = Element("field", FORMS, {"var": "FORM_TYPE", "type": "hidden"}, Element("value", FORMS, None, FORM))
-    made.add(hidden)
+    made = begun(kind, FORM, "To be let in")
     for name, type_, label, value in fields:
         field = Element("field", FORMS, {"var": name, "type": type_, "label": label})
         made.add(field.add(*(Element("value", FORMS, None, line) for line in value.split("\n") if line)))

@@ -14,6 +14,7 @@ from federation.core.xmpp.errors import StanzaCondition, StanzaError
 from homeserver.storage import rooms
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.affiliations import OWNER_LEVEL
+from homeserver.xmpp.forms import FORMS, begun, values_of
 from homeserver.xmpp.muc_disco import of_jid
 from homeserver.xmpp.room_facts import POWER_LEVELS, RoomFacts
 from homeserver.xmpp.router import Handler, Key, Kind
@@ -21,7 +22,6 @@ from homeserver.xmpp.session import Session
 
 OWNER = "http://jabber.org/protocol/muc#owner"
 CONFIG = "http://jabber.org/protocol/muc#roomconfig"
-FORMS = "jabber:x:data"
 _TRUE = frozenset(("1", "true"))
 _STATE_LEVEL = 50
 
@@ -53,9 +53,7 @@ async def get(session: Session, iq: Element) -> Element:
     facts = await of_jid(session, iq.attributes["to"])
     _check_owner(session, facts)
     published = await session.services.db.read(lambda conn: rooms.is_published(conn, facts.nid))
-    form = Element("x", FORMS, {"type": "form"}, Element("title", FORMS, None, "The room's configuration"))
-    kind = Element("field", FORMS, {"var": "FORM_TYPE", "type": "hidden"}, Element("value", FORMS, None, CONFIG))
-    form.add(kind)
+    form = begun("form", CONFIG, "The room's configuration")
     for name, type_, label, values, options in _fields(facts, published):
         field = Element("field", FORMS, {"var": name, "type": type_, "label": label})
         field.add(*(Element("value", FORMS, None, value) for value in values))
@@ -77,9 +75,7 @@ async def put(session: Session, iq: Element) -> Element:
         raise StanzaError(StanzaCondition.BAD_REQUEST, "expected a form")
     if form.get("type") == "cancel":
         return stanzas.result(iq)
-    wanted = {
-        field.get("var") or "": [value.text for value in field.find_all("value")] for field in form.find_all("field")
-    }
+    wanted = values_of(form)
     _check_possible(wanted)
     await _change_texts(session, facts, wanted)
     await _change_entry(session, facts, wanted)

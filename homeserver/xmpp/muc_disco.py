@@ -14,7 +14,7 @@ from homeserver.xmpp import archive, room_facts
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
 from homeserver.xmpp.disco import INFO, ITEMS, feature_elements, form
-from homeserver.xmpp.hub import MUC, STANZA_ID
+from homeserver.xmpp.hub import MUC
 from homeserver.xmpp.nicks import Nicks, usual_nick
 from homeserver.xmpp.occupancy import Occupancies
 from homeserver.xmpp.occupants import OCCUPANT_ID
@@ -22,6 +22,7 @@ from homeserver.xmpp.pictures import Picture, Pictures
 from homeserver.xmpp.room_facts import RoomFacts
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
+from homeserver.xmpp.surroundings import STANZA_ID
 from homeserver.xmpp.vcard import VCARD
 
 STABLE_ID = "http://jabber.org/protocol/muc#stable_id"

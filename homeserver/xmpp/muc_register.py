@@ -16,7 +16,7 @@ from homeserver.storage import memberships
 from homeserver.xmpp import invites
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
-from homeserver.xmpp.disco import FORMS
+from homeserver.xmpp.forms import FORMS, values_of
 from homeserver.xmpp.knocks import ALLOW, FORM, REASON, WHO, registration_form
 from homeserver.xmpp.muc_disco import look, of_jid
 from homeserver.xmpp.nicks import Nicks
@@ -54,7 +54,7 @@ async def register(session: Session, iq: Element) -> Element:
     facts, membership = await look(session, iq)
     if membership is not Membership.JOIN:
         _check_knockable(facts)
-        reason = "\n".join(_values(query).get(REASON, ()))[:LONGEST_REASON]
+        reason = "\n".join(values_of(query.find("x", FORMS)).get(REASON, ()))[:LONGEST_REASON]
         await session.services.memberships.knock(session.who, facts.room_id, reason or None)
     return stanzas.result(iq)
 
@@ -70,7 +70,7 @@ async def receive_answer(session: Session, stanza: Element) -> bool:
     Raises `StanzaError` and what services raise.
     """
     form = stanza.find("x", FORMS)
-    values = _values(stanza)
+    values = values_of(form)
     if form is None or form.get("type") != "submit" or values.get("FORM_TYPE") != [FORM]:
         return False
     facts = await of_jid(session, stanza.attributes["to"])
@@ -98,12 +98,6 @@ def _user(session: Session, jid: str) -> UserID:
     if user_id is None:
         raise StanzaError(StanzaCondition.ITEM_NOT_FOUND, "There is no such user")
     return user_id
-
-
-def _values(parent: Element) -> dict[str, list[str]]:
-    form = parent.find("x", FORMS)
-    fields = form.find_all("field") if form is not None else ()
-    return {field.get("var") or "": [value.text for value in field.find_all("value")] for field in fields}
 
 
 FEATURES: dict[Place, tuple[str, ...]] = {}

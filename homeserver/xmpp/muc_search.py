@@ -20,7 +20,8 @@ from homeserver.model.nids import RoomNid
 from homeserver.services.public_rooms import FIRST, LAST, Filter, after, before
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.chats import Chats
-from homeserver.xmpp.disco import FORMS, ITEMS
+from homeserver.xmpp.disco import ITEMS
+from homeserver.xmpp.forms import FORMS, begun
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
 
@@ -58,7 +59,7 @@ async def rooms_items(session: Session, iq: Element) -> Element:
 
 async def form(_session: Session, iq: Element) -> Element:
     """Tell by what one can search."""
-    made = _form("form")
+    made = begun("form", SEARCH)
     made.add(Element("field", FORMS, {"var": TERM, "type": "text-single", "label": "In names, addresses and topics"}))
     query = Element("query", SEARCH, None, Element("instructions", SEARCH, None, "Say what to look for."), made)
     return stanzas.result(iq, query)
@@ -73,7 +74,7 @@ async def search(session: Session, iq: Element) -> Element:
     if asked is None or asked.get("type") != "submit" or len(terms) != 1:
         raise StanzaError(StanzaCondition.BAD_REQUEST, "expected the form, filled in")
     found, rsm = await _page(session, terms[0].strip()[:LONGEST_TERM], query.find("set", RSM))
-    made = _form("result")
+    made = begun("result", SEARCH)
     reported = Element("reported", FORMS)
     for name, label in _COLUMNS:
         kind = "jid-single" if name == "jid" else "text-single"
@@ -129,11 +130,6 @@ def _span(rsm: Element | None) -> tuple[int, str | None]:
     if back is not None:
         return most, before(back) if back else LAST
     return most, edge or FIRST
-
-
-def _form(kind: str) -> Element:
-    hidden = Element("field", FORMS, {"var": "FORM_TYPE", "type": "hidden"}, Element("value", FORMS, None, SEARCH))
-    return Element("x", FORMS, {"type": kind}, hidden)
 
 
 FEATURES: dict[Place, tuple[str, ...]] = {Place.ROOMS: (SEARCH, RSM)}

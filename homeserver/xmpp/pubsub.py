@@ -21,6 +21,7 @@ from homeserver.xmpp import avatars, bookmarks, displayed, interests, roster
 from homeserver.xmpp.addresses import Place
 from homeserver.xmpp.disco import ITEMS, form
 from homeserver.xmpp.eventing import EVENT, event, send
+from homeserver.xmpp.forms import FORMS
 from homeserver.xmpp.router import Handler, Key, Kind
 from homeserver.xmpp.session import Session
 
@@ -28,7 +29,6 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 OWNER = "http://jabber.org/protocol/pubsub#owner"
 ERRORS = "http://jabber.org/protocol/pubsub#errors"
 CONFIG = "http://jabber.org/protocol/pubsub#node_config"
-FORMS = "jabber:x:data"
 _ACCESS = frozenset(("open", "presence", "whitelist"))
 LONGEST_OPTION = 100
 LARGEST_ANSWER = 1024 * 1024

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from federation.core.ids import EventID
 from federation.core.xmpp.element import Element
+from federation.core.xmpp.jid import Jid
 from homeserver.model.events import Event
 from homeserver.model.nids import EventNid, UserNid
 from homeserver.services import Services
@@ -26,6 +27,7 @@ SAID = (
 """The types of events that say something."""
 KINDS = (*SAID, REACTION, REDACTION)
 """The types of events that are shown as messages."""
+STANZA_ID = "urn:xmpp:sid:0"
 _MESSAGES = ("m.room.message", "m.room.encrypted", "m.sticker")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,6 +132,11 @@ def _keys(
     return tuple(key for key, _ in said.get((about.event_id, sender), ())) if about is not None else ()
 
 
+def known_by(by: Jid, event_id: EventID) -> Element:
+    """Return by which ID a room or an account knows an event: https://xmpp.org/extensions/xep-0359.html#stanza-id."""
+    return Element("stanza-id", STANZA_ID, {"by": str(by), "id": event_id})
+
+
 def ids_of_sender(event: Event, around: Around) -> list[Element]:
     """Return what its sender's client calls an event, by which it knows it again: in the `id` alone, not all look.
 
@@ -137,7 +144,7 @@ def ids_of_sender(event: Event, around: Around) -> list[Element]:
     """
     if around.stanza_id == event.event_id:
         return []
-    return [Element("origin-id", "urn:xmpp:sid:0", {"id": around.stanza_id})]
+    return [Element("origin-id", STANZA_ID, {"id": around.stanza_id})]
 
 
 def show(
